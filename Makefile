@@ -1,0 +1,60 @@
+# Thin on purpose: every line calls a program that can also be called by hand.
+# Variables: PYTHON=python3.12  ARGS=--no-browser  JOBS=4  TORCH_INDEX=<address> (see README)
+PYTHON ?= python3
+BIN := .venv/bin
+ARGS ?=
+TORCH_INDEX ?=
+JOBS ?= 2
+# Jupyter asks for this where everything runs as root, as in a container.
+AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help lab test run notebooks pretrained pictures clean
+
+help:        ## show this list
+	@awk -F ': .*## ' '/^[a-z]+: .*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
+
+lab: .venv/lab      ## install what is missing, then open JupyterLab on the first lesson
+	$(BIN)/jupyter lab notebooks/00_start_here.ipynb $(AS_ROOT) $(ARGS)
+
+# Tests run side by side: threads of their own would only get in each other's way.
+test: export OMP_NUM_THREADS := 1
+test: .venv/test    ## run everything: lint, unit tests, notebooks, a real browser
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup $(ARGS)
+	$(BIN)/python tools/offline.py $(BIN)/python -m pytest --nbval-lax -n $(JOBS) --dist loadfile notebooks
+
+run: .venv/lab      ## run all lessons in order, without a screen; pages in build/
+	$(BIN)/python tools/lessons.py run $(ARGS)
+
+notebooks: .venv/test ## run all lessons again and store their outputs
+	$(BIN)/python tools/lessons.py store $(ARGS)
+
+pretrained: .venv/lab ## train the networks in models/pretrained again
+	$(BIN)/python models/make_pretrained.py $(ARGS)
+
+pictures: .venv/test ## take the screenshots in the README again
+	SCREENSHOTS=docs $(BIN)/python -m pytest -m browser tests/test_browser.py
+
+clean:       ## remove what these commands made, the environment included
+	rm -rf .venv build *.egg-info models/*.pth data/MNIST/raw/*-ubyte data/MNIST/*.lock
+
+# The environment: each stamp is made once and again when pyproject.toml changes.
+.venv/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo \
+	  "$(PYTHON) is not Python 3.10 or newer: install one and say which, make lab PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' || { echo \
+	  "$(PYTHON) cannot make environments: on Debian and Ubuntu, apt install python3-venv"; exit 1; }
+	$(PYTHON) -m venv .venv
+	@touch $@
+
+.venv/lab: pyproject.toml | .venv/python
+	$(if $(TORCH_INDEX),$(BIN)/python -m pip install torch torchvision --index-url $(TORCH_INDEX))
+	$(BIN)/python -m pip install --editable .
+	@touch $@
+
+.venv/test: pyproject.toml | .venv/lab
+	$(BIN)/python -m pip install --editable '.[test]'
+	@touch $@

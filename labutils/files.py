@@ -1,0 +1,176 @@
+"""Keep a network in a file: written whole or not at all, read without running code in it."""
+
+import os
+import pickle
+import uuid
+import zipfile
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from labutils._home import lab_home
+from labutils.models import NETWORKS, Network, SimpleCNN
+from labutils.training import History
+
+FORMAT, VERSION = "eai-pruning-lab network", 1
+
+
+def save_model(model: Network, path: str | os.PathLike) -> Path:
+    """Write a network to a file: architecture, widths, weights, and how it was trained.
+
+    The file appears under its name only once it is complete; whatever interrupts the
+    writing, a file that was there before stays whole.
+
+    Raises
+    ------
+    TypeError
+        The network is not one of this package's.
+    ValueError
+        Its layers are not what its widths say, as while torch.nn.utils.prune holds them.
+    FileNotFoundError, PermissionError
+        The folder is not there, or cannot be written.
+    """
+    if type(model) not in NETWORKS.values():
+        raise TypeError(
+            f"save_model got a {type(model).__name__}; it keeps {', '.join(NETWORKS)}. For any "
+            "other network, torch.save(model.state_dict(), path) keeps the weights."
+        )
+    path = Path(path)
+    history = getattr(model, "history", None)
+    content = {
+        "format": FORMAT,
+        "version": VERSION,
+        "architecture": type(model).__name__,
+        "widths": list(model.widths),
+        # Cloned, since torch.save would write all of the memory a view lies in.
+        "state": {name: t.detach().cpu().clone() for name, t in model.state_dict().items()},
+        "history": asdict(history) if history is not None else None,
+    }
+    try:
+        _build(content)
+    except ValueError as error:
+        raise ValueError(
+            f"The network cannot be saved: {error} (If torch.nn.utils.prune holds a layer, "
+            'prune.remove(layer, "weight") makes the pruning permanent first.)'
+        ) from None
+    _write_whole(content, path)
+    return path
+
+
+def load_model(path: str | os.PathLike) -> Network:
+    """Read a network that `save_model` wrote, on the CPU and in evaluation mode.
+
+    Only tensors and plain values are read (``weights_only=True``): a file with a program
+    inside is refused, not run.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such file.
+    ValueError
+        The file is truncated, damaged, or not one of `save_model`.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"There is no file {path.resolve()}: lesson 01 writes models/mnist_cnn.pth, and "
+            "load_pretrained() needs no file of yours."
+        )
+    try:
+        with zipfile.ZipFile(path) as archive:  # torch.load itself checks no sums
+            if damaged := archive.testzip():
+                raise zipfile.BadZipFile(f"the sum of {damaged} is wrong")
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (zipfile.BadZipFile, RuntimeError, pickle.UnpicklingError) as error:
+        raise ValueError(
+            f"{path} could not be read as a network ({path.stat().st_size:,} bytes): it is "
+            "damaged, cut short, or holds more than tensors and plain values. Nothing in it "
+            "was run. Write it again with save_model."
+        ) from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise ValueError(
+            f"{path} is a PyTorch file, but not one of save_model: for a bare state_dict, "
+            "build the network and call its load_state_dict."
+        )
+    if content.get("version") != VERSION:
+        raise ValueError(
+            f"{path} has format version {content.get('version')!r}; this labutils reads "
+            f"version {VERSION}: update the project, or write the file again."
+        )
+    try:
+        model = _build(content)
+        history = content.get("history")
+        model.history = History(**history) if history is not None else None
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} contradicts itself: {error}") from error
+    return model.eval()
+
+
+def load_pretrained(seed: int = 0) -> SimpleCNN:
+    """Load one of the SimpleCNNs that ship in ``models/pretrained``, one for each seed.
+
+    Raises
+    ------
+    ValueError
+        There is no network of that seed; the message lists those there are.
+    FileNotFoundError
+        The folder is missing, as when labutils was installed without its project.
+    """
+    folder = lab_home() / "models" / "pretrained"
+    path = folder / f"simple_cnn_seed{seed}.pth"
+    if not path.is_file():
+        names = sorted(file.stem for file in folder.glob("simple_cnn_seed*.pth"))
+        if not names:
+            raise FileNotFoundError(
+                f"There are no pretrained networks in {folder}: they ship with the project; "
+                "set EAI_LAB_HOME to its folder, or train one as in lesson 01."
+            )
+        seeds = ", ".join(name.removeprefix("simple_cnn_seed") for name in names)
+        raise ValueError(f"There is no pretrained network of seed {seed!r}: choose {seeds}.")
+    return load_model(path)
+
+
+def _build(content: dict) -> Network:
+    """Build the network a file describes, its weights being the file's own tensors."""
+    architecture = content["architecture"]
+    if architecture not in NETWORKS:
+        raise ValueError(f"its architecture is {architecture!r}, expected {', '.join(NETWORKS)}.")
+    # On the meta device a network takes no memory, so absurd widths do no harm.
+    with torch.device("meta"):
+        model = NETWORKS[architecture](tuple(content["widths"]))
+    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    found = {name: tuple(tensor.shape) for name, tensor in content["state"].items()}
+    if found != expected:
+        wrong = sorted({name for name, _ in found.items() ^ expected.items()})
+        raise ValueError(
+            f"{architecture} with widths {content['widths']} has other tensors than these: "
+            + "; ".join(
+                f"{name} should be {expected.get(name, 'absent')}, is {found.get(name, 'absent')}"
+                for name in wrong
+            )
+            + "."
+        )
+    model.load_state_dict(content["state"], assign=True)
+    return model
+
+
+def _write_whole(content: dict, path: Path) -> None:
+    """Write beside the target, then rename: the rename is all or nothing."""
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
+    try:
+        with partial.open("xb") as file:
+            torch.save(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"The folder {path.parent.resolve()} is not there: make it first, or choose another."
+        ) from error
+    except PermissionError as error:
+        raise PermissionError(
+            f"{path.resolve()} cannot be written: choose a folder of your own."
+        ) from error
+    finally:
+        partial.unlink(missing_ok=True)

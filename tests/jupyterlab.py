@@ -1,0 +1,133 @@
+"""A real JupyterLab in a real browser, for tests that look at the lessons as a student does."""
+
+import contextlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import PROJECT
+from playwright.sync_api import Browser, Error, Page, sync_playwright
+
+# The first for containers; the others keep Chromium from calling home.
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+HOW_TO_GET_ONE = (
+    "no browser: `apt install chromium` or `.venv/bin/playwright install chromium` gets one"
+)
+
+
+@contextlib.contextmanager
+def chromium() -> Iterator[Browser]:
+    """Start Debian's Chromium or Playwright's own; without either, skip the test."""
+    found = shutil.which("chromium") or shutil.which("chromium-browser")
+    with sync_playwright() as playwright:
+        try:
+            browser = playwright.chromium.launch(executable_path=found, args=ARGUMENTS)
+        except Error as error:
+            if found is None:
+                pytest.skip(HOW_TO_GET_ONE)
+            raise RuntimeError(f"{found} does not start") from error
+        yield browser
+        browser.close()
+
+
+@contextlib.contextmanager
+def server() -> Iterator[str]:
+    """Serve a copy of the notebooks; yield the address of JupyterLab, token included.
+
+    A copy, since JupyterLab saves what it runs; it uses the project's data and networks.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copytree(
+            PROJECT / "notebooks", Path(folder) / "notebooks", ignore=shutil.ignore_patterns(".*")
+        )
+        (Path(folder) / "models").mkdir()
+        settings = Path(folder) / "@jupyterlab" / "apputils-extension"
+        settings.mkdir(parents=True)  # no question about news over the lesson
+        (settings / "notification.jupyterlab-settings").write_text('{"fetchNews": "false"}')
+        environment = {**os.environ, "JUPYTER_CONFIG_DIR": folder, "IPYTHONDIR": folder}
+        command = [
+            *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--port=0"),
+            *("--ServerApp.root_dir=" + folder, "--LabApp.expose_app_in_browser=True"),
+            *("--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",),
+            *("--LabApp.workspaces_dir=" + folder, "--LabApp.user_settings_dir=" + folder),
+        ]
+        log = Path(folder) / "log.txt"
+        with log.open("w") as output:
+            process = subprocess.Popen(
+                command, stdout=output, stderr=output, env=environment, cwd=folder
+            )
+        try:
+            yield _address(process, log)
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+def _address(process: subprocess.Popen, log: Path) -> str:
+    """Wait until the server says where it is and answers there."""
+    deadline = time.monotonic() + 90
+    while time.monotonic() < deadline and process.poll() is None:
+        found = re.search(r"http://127\.0\.0\.1:\d+/lab\?token=\w+", log.read_text())
+        if found:
+            with contextlib.suppress(OSError), urllib.request.urlopen(found[0], timeout=30):
+                return found[0]
+        time.sleep(0.2)
+    raise RuntimeError("JupyterLab did not start:\n" + log.read_text())
+
+
+# Cells are drawn only near the window, so the notebook's model is asked, not the page.
+CODE_CELLS = (
+    "window.jupyterapp.shell.currentWidget.content.model.sharedModel.cells"
+    ".filter(cell => cell.cell_type === 'code')"
+)
+
+
+def open_lesson(browser: Browser, address: str, lesson: str, **page_options: object) -> Page:
+    """Open a lesson and wait until its kernel is ready."""
+    page = browser.new_page(**{"viewport": {"width": 1280, "height": 900}, **page_options})
+    page.set_default_timeout(120_000)
+    page.goto(address.replace("/lab?", f"/lab/tree/notebooks/{lesson}.ipynb?"))
+    page.wait_for_function(
+        """() => {
+            const panel = window.jupyterapp?.shell.currentWidget;
+            return panel?.context?.isReady && panel.content.model.cells.length > 1
+                && panel.sessionContext.session?.kernel?.status === 'idle';
+        }"""
+    )
+    return page
+
+
+def run_all(page: Page, timeout: float = 180) -> None:
+    """Clear all outputs, run every cell, and wait until each one has finished or one failed."""
+    page.evaluate("void window.jupyterapp.commands.execute('notebook:clear-all-cell-outputs')")
+    page.evaluate("void window.jupyterapp.commands.execute('notebook:run-all-cells')")
+    deadline = time.monotonic() + timeout
+    while page.evaluate(f"{CODE_CELLS}.some(cell => cell.execution_count === null)"):
+        errors = errors_shown(page)
+        if errors or time.monotonic() > deadline:
+            raise AssertionError(f"the lesson stopped: {errors or 'no end after some time'}")
+        time.sleep(0.3)
+
+
+def errors_shown(page: Page) -> list[str]:
+    """Return every error among the outputs of the open lesson."""
+    outputs = f"{CODE_CELLS}.flatMap(cell => cell.outputs)"
+    return page.evaluate(
+        f"{outputs}.filter(o => o.output_type === 'error').map(o => o.ename + ': ' + o.evalue)"
+    )

@@ -1,0 +1,95 @@
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import binomtest
+from torch import nn
+from torch.nn.utils import prune
+
+import labutils as lab
+
+
+@settings(deadline=None)
+@given(st.integers(1, 20_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_wilson_interval_is_scipys(counts):
+    correct, total = counts
+    low, high = lab.wilson_interval(correct, total)
+    expected = binomtest(correct, total).proportion_ci(method="wilson")
+    assert low == pytest.approx(expected.low, abs=1e-12)
+    assert high == pytest.approx(expected.high, abs=1e-12)
+    assert 0 <= low <= correct / total <= high <= 1
+
+
+@pytest.mark.parametrize("counts", [(1, 0), (-1, 5), (6, 5)])
+def test_wilson_interval_of_impossible_counts(counts):
+    with pytest.raises(ValueError, match="0 <= correct <= total"):
+        lab.wilson_interval(*counts)
+
+
+def test_evaluate_is_the_plain_loop(model, digits):
+    split = digits.test[:1234]
+    with torch.no_grad():
+        logits = model(split.images)
+    found = lab.evaluate(model, split, batch_size=100)
+    assert found.correct == (logits.argmax(1) == split.labels).sum()
+    assert found.total == 1234
+    assert found.accuracy == found.correct / 1234
+    assert found.loss == pytest.approx(F.cross_entropy(logits, split.labels).item(), rel=1e-4)
+    assert found.interval == lab.wilson_interval(found.correct, 1234)
+    assert str(found).startswith(f"{found.accuracy:.2%} ({found.correct:,} of 1,234")
+    assert torch.allclose(lab.predict(model, split), logits, atol=1e-4)
+
+
+def test_evaluate_leaves_network_and_images_alone(digits):
+    model = nn.Sequential(nn.Flatten(), nn.Dropout(0.9), nn.Linear(784, 10)).train()
+    model[1].eval()
+    images, weight = digits.test.images[:50].clone(), model[2].weight.clone()
+    first, second = (lab.evaluate(model, digits.test[:50]) for _ in range(2))
+    assert first == second  # dropout was off
+    assert [module.training for module in model.modules()] == [True, True, False, True]
+    assert torch.equal(images, digits.test.images[:50])
+    assert torch.equal(weight, model[2].weight)
+
+
+def test_evaluate_takes_networks_pruned_by_torch(model, digits):
+    expected = lab.evaluate(model, digits.test[:500])
+    prune.l1_unstructured(model.conv2, "weight", amount=0)
+    assert lab.evaluate(model, digits.test[:500]) == expected
+
+
+def test_evaluate_refuses_what_has_no_answer(model, digits):
+    with pytest.raises(ValueError, match="empty"):
+        lab.evaluate(model, digits.test[:0])
+    with pytest.raises(ValueError, match=r"outputs of shape \(100, 16, 28, 28\)"):
+        lab.evaluate(model[:1], digits.test)
+    model.fc2.bias.data[3] = float("nan")
+    with pytest.raises(ValueError, match="not finite"):
+        lab.evaluate(model, digits.test[:100])
+
+
+def test_layer_table_by_hand():
+    table = lab.layer_table(lab.SimpleCNN()).set_index("layer")
+    assert table.loc["conv1", "macs"] == 28 * 28 * 16 * 9
+    assert table.loc["conv2", "macs"] == 14 * 14 * 32 * 16 * 9
+    assert table.loc["fc1", "macs"] == 1568 * 64
+    assert table.loc["fc2", "macs"] == 64 * 10
+    assert table.loc["relu1", "macs"] == 0
+    assert table["parameters"].sum() == 105_866
+    assert table.loc["pool2", "output"] == (32, 7, 7)
+
+
+@pytest.mark.parametrize("network", [lab.SimpleCNN, lab.LeNet300, lab.LeNet5])
+def test_layer_table_agrees_with_torchs_counter(network):
+    from torch.utils.flop_counter import FlopCounterMode
+
+    model = network()
+    with FlopCounterMode(display=False) as counter:
+        model(torch.zeros(1, 1, 28, 28))
+    assert lab.layer_table(model)["macs"].sum() * 2 == counter.get_total_flops()
+
+
+def test_layer_table_counts_groups_and_strides():
+    model = nn.Sequential(nn.Conv2d(4, 8, 3, stride=2, groups=2), nn.Flatten(), nn.LazyLinear(3))
+    model(torch.zeros(1, 4, 9, 9))
+    assert lab.layer_table(model, (4, 9, 9))["macs"].tolist() == [8 * 16 * 2 * 9, 0, 128 * 3]

@@ -1,0 +1,86 @@
+import matplotlib as mpl
+import pytest
+import torch
+from matplotlib import pyplot
+from matplotlib.figure import Figure
+
+import labutils as lab
+from labutils import plots
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    """What `show` hands to Jupyter, as (data, metadata)."""
+    outputs = []
+    monkeypatch.setattr(
+        plots, "display", lambda data, raw, metadata: outputs.append((data, metadata))
+    )
+    return outputs
+
+
+def test_show_describes_the_picture(shown):
+    lab.show(Figure(figsize=(2, 1)), 'Bars <of> "five" layers.')
+    ((data, metadata),) = shown
+    assert data["image/png"].startswith(b"\x89PNG")
+    assert 'alt="Bars &lt;of&gt; &quot;five&quot; layers."' in data["text/html"]
+    assert metadata["image/png"]["alt"] == 'Bars <of> "five" layers.'
+    assert metadata["image/png"]["width"] == pytest.approx(2 * 72, abs=20)
+
+
+def test_show_wants_a_description_and_closes_the_figure(shown):
+    figure, _ = pyplot.subplots()
+    with pytest.raises(ValueError, match="needs a description"):
+        lab.show(figure, " ")
+    lab.show(figure, "Empty axes.")
+    assert len(shown) == 1
+    assert pyplot.get_fignums() == []
+
+
+def test_digit_grid_marks_without_colour_alone(digits):
+    figure = lab.digit_grid(
+        digits.test.images[:5], list("abcde"), columns=3, highlight=[False, True]
+    )
+    drawn = [axes for axes in figure.axes if axes.images]
+    assert [axes.get_title() for axes in drawn] == list("abcde")
+    assert [axes.title.get_fontweight() for axes in drawn] == ["normal", "bold"] + ["normal"] * 3
+    assert [len(axes.patches) for axes in drawn] == [0, 1, 0, 0, 0]
+    ink = drawn[0].images[0].get_array()
+    assert ink[0, 0] == pytest.approx(1, abs=1e-6)  # paper is white
+    with pytest.raises(ValueError, match="no image"):
+        lab.digit_grid(digits.test.images[:0])
+
+
+def test_learning_curves_show_the_history():
+    history = lab.History(0, 2, loss=[0.5, 0.25], validation_accuracy=[0.9, 0.95])
+    left, right = lab.learning_curves(history).axes
+    assert left.lines[0].get_ydata().tolist() == [0.5, 0.25]
+    assert right.lines[0].get_ydata().tolist() == [0.9, 0.95]
+    assert all(axes.get_xlabel() and axes.get_ylabel() for axes in (left, right))
+    with pytest.raises(ValueError, match="no finished epoch"):
+        lab.learning_curves(lab.History(0, 2))
+
+
+@pytest.mark.parametrize(
+    "network", [lab.SimpleCNN(), lab.SimpleCNN((1, 1, 1)), lab.LeNet300(), lab.LeNet5()]
+)
+def test_network_diagram_states_the_cost(network):
+    figure = lab.network_diagram(network)
+    table = lab.layer_table(network)
+    texts = [text.get_text() for axes in figure.axes for text in axes.texts]
+    for column in ("parameters", "macs"):
+        total = table[column].sum()
+        for value in table[column][table[column] > 0]:
+            assert f"{value:,}\n{value / total:.1%}" in texts
+
+
+def test_confidence_bars_are_probabilities():
+    (axes,) = lab.confidence_bars(torch.arange(10.0)).axes
+    heights = [bar.get_height() for bar in axes.patches]
+    assert sum(heights) == pytest.approx(1)
+    assert heights == sorted(heights)
+
+
+def test_style_does_not_leak():
+    before = dict(mpl.rcParams)
+    lab.confidence_bars(torch.zeros(10))
+    assert dict(mpl.rcParams) == before

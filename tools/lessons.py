@@ -1,0 +1,207 @@
+"""Execute the lessons: `run` makes pages of them, `store` keeps their outputs.
+
+    python tools/lessons.py run   [LESSON ...]   outputs go to build/*.html
+    python tools/lessons.py store [LESSON ...]   outputs go into the notebooks
+
+Stored notebooks have a normal form (see `normalise`), so that a difference in git is a
+difference in the lesson. A notebook in which nothing but measured times changed is left
+as it is: a second `store` changes no text.
+"""
+
+import argparse
+import ast
+import copy
+import re
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+from nbconvert import HTMLExporter
+from nbformat import NotebookNode
+from traitlets.config import Config
+
+PROJECT = Path(__file__).resolve().parents[1]
+NOTEBOOKS, BUILD = PROJECT / "notebooks", PROJECT / "build"
+CELL_TIMEOUT = 600  # seconds
+
+# Tags a cell may carry. `measured`: its output holds seconds or other figures that differ
+# from run to run. `nbval-check-output`: its output is the same everywhere, and compared.
+# `reading`: it only words what was measured, so its source is folded away.
+MEASURED, CHECKED, READING = "measured", "nbval-check-output", "reading"
+RAISES = "raises-exception"
+KNOWN_TAGS = {MEASURED, CHECKED, READING, RAISES}
+METADATA = {
+    "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+    "language_info": {"name": "python", "file_extension": ".py", "pygments_lexer": "ipython3"},
+}
+LONGEST_CELL = 18  # lines
+
+
+def lessons(names: list[str]) -> list[Path]:
+    """Return the notebooks of these names (or all), in reading order."""
+    found = sorted(NOTEBOOKS.glob("[0-9]*.ipynb"))
+    chosen = [path for path in found if not names or path.stem in names or path.name in names]
+    if not chosen:
+        sys.exit(f"No lesson {', '.join(names)}: choose {', '.join(p.stem for p in found)}.")
+    return chosen
+
+
+def execute(path: Path) -> NotebookNode:
+    """Run a notebook from a fresh kernel in its own folder; a failing cell ends the program."""
+    notebook = nbformat.read(path, as_version=4)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+    started = time.perf_counter()
+    print(f"{path.stem} ...", end=" ", flush=True)
+    try:
+        NotebookClient(
+            notebook,
+            timeout=CELL_TIMEOUT,
+            kernel_name="python3",
+            resources={"metadata": {"path": str(path.parent)}},
+        ).execute()
+    except CellExecutionError as error:
+        sys.exit(f"failed\n{error}")
+    print(f"{time.perf_counter() - started:.0f} s")
+    return notebook
+
+
+def normalise(notebook: NotebookNode) -> NotebookNode:
+    """Return the notebook in the form it is stored in: nothing that varies without meaning.
+
+    No metadata but the kernel's, the cells' tags and what follows from them; outputs of one
+    stream joined, a progress bar in its last state only; no widget states.
+    """
+    result = copy.deepcopy(notebook)
+    result.metadata = nbformat.from_dict(METADATA)
+    result.nbformat, result.nbformat_minor = 4, 5
+    for cell in result.cells:
+        tags = cell.metadata.get("tags", [])
+        cell.metadata = nbformat.from_dict({"tags": sorted(tags)} if tags else {})
+        if READING in tags:
+            cell.metadata["jupyter"] = nbformat.from_dict({"source_hidden": True})
+        cell.pop("attachments", None)
+        cell.source = "\n".join(line.rstrip() for line in cell.source.strip().splitlines())
+        if cell.cell_type == "code":
+            cell.outputs = _join_streams(cell.outputs)
+    return result
+
+
+def _join_streams(outputs: list[NotebookNode]) -> list[NotebookNode]:
+    """Join neighbouring outputs of one stream and show what a terminal would show at the end."""
+    joined: list[NotebookNode] = []
+    for output in outputs:
+        if output.output_type != "stream":
+            joined.append(output)
+        elif joined and joined[-1].get("name") == output.name:
+            joined[-1].text += output.text
+        else:
+            joined.append(copy.deepcopy(output))
+    for output in joined:
+        if output.output_type == "stream":
+            output.text = re.sub(r"[^\n]*\r(?!\n)", "", output.text.replace("\r\n", "\n"))
+    return joined
+
+
+def without_measurements(notebook: NotebookNode) -> NotebookNode:
+    """Return the notebook with the outputs of `measured` cells emptied."""
+    result = copy.deepcopy(notebook)
+    for cell in result.cells:
+        if cell.cell_type == "code" and MEASURED in cell.metadata.get("tags", []):
+            cell.outputs = []
+    return result
+
+
+def problems(notebook: NotebookNode) -> list[str]:
+    """List what is wrong with a stored notebook, a sentence each."""
+    found = []
+    if notebook != normalise(notebook):
+        found.append("it is not in normal form: run `make notebooks`")
+    ids = [cell.get("id") for cell in notebook.cells]
+    if len(set(ids)) < len(ids) or None in ids:
+        found.append("cell ids are missing or used twice")
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    if [cell.execution_count for cell in code] != list(range(1, len(code) + 1)):
+        found.append("cells were not run once each, in order, from a fresh kernel")
+    for cell in code:
+        found += [f"cell {cell.get('id')}: {problem}" for problem in _cell_problems(cell)]
+    if sum(cell.cell_type == "markdown" for cell in notebook.cells) < 0.8 * len(code):
+        found.append("there is less text than code")
+    return found
+
+
+def _cell_problems(cell: NotebookNode) -> list[str]:
+    """List what is wrong with one stored code cell."""
+    found = []
+    tags = set(cell.metadata.get("tags", []))
+    kinds = {output.output_type for output in cell.outputs}
+    if "error" in kinds and RAISES not in tags:
+        found.append("its stored output is an error")
+    if any(output.get("name") == "stderr" for output in cell.outputs):
+        found.append("its stored output holds warnings (stderr)")
+    if not cell.outputs and _should_print(cell.source):
+        found.append("its output is missing")
+    if CHECKED in tags and (MEASURED in tags or not cell.outputs):
+        found.append("it is to be compared, but has no output that stays the same")
+    if tags - KNOWN_TAGS:
+        found.append(f"unknown tags {', '.join(sorted(tags - KNOWN_TAGS))}")
+    if len(cell.source.splitlines()) > LONGEST_CELL:
+        found.append(f"it has more than {LONGEST_CELL} lines")
+    for output in cell.outputs:
+        data = output.get("data", {})
+        if "image/png" in data and 'alt="' not in "".join(data.get("text/html", "")):
+            found.append("a picture has no description: draw it with lab.show(figure, alt)")
+    return found
+
+
+def _should_print(source: str) -> bool:
+    """Whether a cell ends in an expression whose value Jupyter would display."""
+    statements = ast.parse(source).body
+    return (
+        bool(statements)
+        and isinstance(statements[-1], ast.Expr)
+        and not source.rstrip().endswith(";")
+    )
+
+
+def run(names: list[str]) -> None:
+    """Execute lessons and write a page of each under build/."""
+    BUILD.mkdir(exist_ok=True)
+    folded = {"enabled": True, "remove_input_tags": [READING]}
+    exporter = HTMLExporter(config=Config(TagRemovePreprocessor=folded))
+    for path in lessons(names):
+        page, _ = exporter.from_notebook_node(
+            normalise(execute(path)), resources={"metadata": {"name": path.stem}}
+        )
+        (BUILD / f"{path.stem}.html").write_text(page, encoding="utf-8")
+    print(f"pages: {BUILD.relative_to(PROJECT)}/*.html")
+
+
+def store(names: list[str]) -> None:
+    """Execute lessons and store their outputs where more than a measurement changed."""
+    for path in lessons(names):
+        before, after = nbformat.read(path, as_version=4), normalise(execute(path))
+        wrong = problems(after)
+        if wrong:
+            sys.exit(f"{path.stem} was not stored:\n  " + "\n  ".join(wrong))
+        stale = bool(problems(before))
+        if stale or without_measurements(before) != without_measurements(after):
+            nbformat.write(after, path)
+            print(f"  stored: {path.relative_to(PROJECT)}")
+
+
+def main() -> None:
+    """Do what the command line says."""
+    parser = argparse.ArgumentParser(description="Execute the lessons.")
+    parser.add_argument("command", choices=("run", "store"))
+    parser.add_argument("lessons", nargs="*", help="names, as 01_training; default all")
+    arguments = parser.parse_args()
+    {"run": run, "store": store}[arguments.command](arguments.lessons)
+
+
+if __name__ == "__main__":
+    main()
