@@ -16,7 +16,7 @@ help:        ## show this list
 	@awk -F ': .*## ' '/^[a-z]+: .*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
 
 lab: .venv/lab      ## install what is missing, then open JupyterLab on the first lesson
-	$(BIN)/jupyter lab notebooks/00_start_here.ipynb $(AS_ROOT) $(ARGS)
+	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb $(AS_ROOT) $(ARGS)
 
 # Tests run side by side: threads of their own would only get in each other's way.
 test: export OMP_NUM_THREADS := 1
