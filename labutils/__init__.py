@@ -8,9 +8,19 @@ try:
     from labutils.data import Digits, Split, load_mnist
     from labutils.files import load_model, load_pretrained, save_model
     from labutils.installation import check_installation
+    from labutils.magnitude import (
+        magnitude_mask,
+        prunable_layers,
+        prune_magnitude,
+        prune_random,
+        sensitivity,
+        sparsity,
+    )
     from labutils.metrics import Evaluation, evaluate, layer_table, predict, wilson_interval
     from labutils.models import LeNet5, LeNet300, SimpleCNN
     from labutils.plots import confidence_bars, digit_grid, learning_curves, network_diagram, show
+    from labutils.sizes import Sizes, load_compressed, model_bytes, save_compressed, sparse_bytes
+    from labutils.timing import latency
     from labutils.training import History, best_device, train
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
@@ -27,6 +37,7 @@ __all__ = [
     "LeNet5",
     "LeNet300",
     "SimpleCNN",
+    "Sizes",
     "Split",
     "best_device",
     "check_installation",
@@ -34,15 +45,26 @@ __all__ = [
     "digit_grid",
     "evaluate",
     "lab_home",
+    "latency",
     "layer_table",
     "learning_curves",
+    "load_compressed",
     "load_mnist",
     "load_model",
     "load_pretrained",
+    "magnitude_mask",
+    "model_bytes",
     "network_diagram",
     "predict",
+    "prunable_layers",
+    "prune_magnitude",
+    "prune_random",
+    "save_compressed",
     "save_model",
+    "sensitivity",
     "show",
+    "sparse_bytes",
+    "sparsity",
     "train",
     "wilson_interval",
 ]

@@ -1,0 +1,48 @@
+import pytest
+import torch
+
+import labutils as lab
+
+
+def test_networks_are_timed_in_turn_and_threads_set_back(model):
+    calls, threads = [], torch.get_num_threads()
+
+    def first(images):
+        calls.append(("first", tuple(images.shape), torch.get_num_threads()))
+
+    def second(images):
+        calls.append(("second", tuple(images.shape), torch.get_num_threads()))
+
+    table = lab.latency({"a": first, "b": second, "c": model}, batch=3, threads=1, rounds=4)
+    assert calls == [("first", (3, 1, 28, 28), 1), ("second", (3, 1, 28, 28), 1)] * 7
+    assert torch.get_num_threads() == threads
+    assert list(table["model"]) == ["a", "b", "c"]
+    assert (table["batch"] == 3).all()
+    assert (table["threads"] == 1).all()
+    assert ((table["low"] <= table["median"]) & (table["median"] <= table["high"])).all()
+    assert (table["median"] > 0).all()
+
+
+def test_mode_and_threads_come_back_after_an_error(model):
+    threads = torch.get_num_threads()
+    model.train()
+
+    def fail(images):
+        raise RuntimeError("no")
+
+    with pytest.raises(RuntimeError, match="no"):
+        lab.latency({"model": model, "broken": fail}, threads=1, rounds=1)
+    assert torch.get_num_threads() == threads
+    assert model.training
+
+
+@pytest.mark.parametrize("option", ["batch", "threads", "rounds"])
+@pytest.mark.parametrize("value", [0, -1, 1.5, "1"])
+def test_wrong_numbers(model, option, value):
+    with pytest.raises(ValueError, match=rf"{option}=.*whole number"):
+        lab.latency({"model": model}, **{option: value})
+
+
+def test_no_network():
+    with pytest.raises(ValueError, match="no network to time"):
+        lab.latency({})
