@@ -18,10 +18,21 @@ try:
     )
     from labutils.metrics import Evaluation, evaluate, layer_table, predict, wilson_interval
     from labutils.models import LeNet5, LeNet300, SimpleCNN
-    from labutils.plots import confidence_bars, digit_grid, learning_curves, network_diagram, show
+    from labutils.plots import (
+        accuracy_bands,
+        confidence_bars,
+        digit_grid,
+        learning_curves,
+        network_diagram,
+        sensitivity_curves,
+        show,
+        tensors_side_by_side,
+        weight_histograms,
+    )
     from labutils.sizes import Sizes, load_compressed, model_bytes, save_compressed, sparse_bytes
     from labutils.timing import latency
     from labutils.training import History, best_device, train
+    from labutils.widgets import pruning_explorer
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
         f"{error.name} is not installed in the Python that runs here ({sys.executable}): start "
@@ -39,6 +50,7 @@ __all__ = [
     "SimpleCNN",
     "Sizes",
     "Split",
+    "accuracy_bands",
     "best_device",
     "check_installation",
     "confidence_bars",
@@ -59,13 +71,17 @@ __all__ = [
     "prunable_layers",
     "prune_magnitude",
     "prune_random",
+    "pruning_explorer",
     "save_compressed",
     "save_model",
     "sensitivity",
+    "sensitivity_curves",
     "show",
     "sparse_bytes",
     "sparsity",
+    "tensors_side_by_side",
     "train",
+    "weight_histograms",
     "wilson_interval",
 ]
 

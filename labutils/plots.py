@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from functools import wraps
 
 import matplotlib as mpl
+import numpy as np
+import pandas as pd
 import torch
 from IPython.display import display
 from matplotlib import pyplot
@@ -17,6 +19,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from torch import Tensor, nn
 
 from labutils.data import PIXEL_MEAN, PIXEL_STD
+from labutils.magnitude import prunable_layers
 from labutils.metrics import layer_table
 from labutils.training import History
 
@@ -198,3 +201,91 @@ def confidence_bars(logits: Tensor) -> Figure:
     axes.set(xlabel="digit", ylabel="probability", ylim=(0, 1), xticks=range(10))
     figure.tight_layout()
     return figure
+
+
+@styled
+def tensors_side_by_side(tensors: dict[str, Tensor]) -> Figure:
+    """Draw small matrices under their names, each number in its cell, zeros left pale."""
+    figure = Figure(figsize=(2.6 * len(tensors), 2.7))
+    panels = figure.subplots(1, len(tensors), squeeze=False)[0]
+    reach = max(float(tensor.abs().max()) for tensor in tensors.values())
+    for axes, (name, tensor) in zip(panels, tensors.items(), strict=True):
+        values = tensor.float()
+        axes.imshow(values.numpy(), cmap="PuOr", vmin=-1.3 * reach, vmax=1.3 * reach)
+        for (row, column), value in np.ndenumerate(tensor.numpy()):
+            text = f"{value:g}" if tensor.is_floating_point() else f"{int(value)}"
+            colour = "#AAAAAA" if value == 0 else "black"
+            axes.text(column, row, text, ha="center", va="center", fontsize=9, color=colour)
+        axes.set(xticks=[], yticks=[])
+        axes.set_title(name, fontsize=10)
+    figure.tight_layout()
+    return figure
+
+
+@styled
+def weight_histograms(model: nn.Module) -> Figure:
+    """Draw the weights of each layer by value, a panel a layer, on one scale of values."""
+    layers = prunable_layers(model)
+    weights = {name: layer.weight.detach().flatten().numpy() for name, layer in layers.items()}
+    reach = max(float(np.quantile(np.abs(values), 0.999)) for values in weights.values())
+    figure = Figure(figsize=(2.3 * len(layers), 2.3))
+    panels = figure.subplots(1, len(layers), sharex=True, squeeze=False)[0]
+    for axes, (name, values) in zip(panels, weights.items(), strict=True):
+        axes.hist(values, bins=50, range=(-reach, reach), color=BLUE)
+        axes.set_title(f"{name}: {values.size:,}", fontsize=10)
+        axes.set_xlabel("value of the weight")
+        axes.set_yticks([])
+    panels[0].set_ylabel("weights")
+    figure.tight_layout()
+    return figure
+
+
+MARKERS = ("o", "s", "^", "D", "v", "P")
+
+
+@styled
+def accuracy_bands(table: pd.DataFrame, dense: float) -> Figure:
+    """Draw accuracy against amount for each method: mean of the seeds, band from worst to best.
+
+    Parameters
+    ----------
+    table : columns `method`, `amount`, `seed` and `accuracy`
+    dense : accuracy of the unpruned networks, drawn as a line
+    """
+    figure = Figure(figsize=(6.5, 3.4))
+    axes = figure.subplots()
+    axes.axhline(dense, color=GREY, linestyle="--", label="unpruned")
+    for marker, (method, rows) in zip(MARKERS, table.groupby("method", sort=False), strict=False):
+        found = rows.groupby("amount")["accuracy"].agg(["mean", "min", "max"])
+        (line,) = axes.plot(found.index, found["mean"], marker=marker, ms=5, label=method)
+        axes.fill_between(
+            found.index, found["min"], found["max"], color=line.get_color(), alpha=0.2
+        )
+    _percent(axes, xlabel="weights removed", ylabel="accuracy")
+    axes.legend(loc="lower left")
+    figure.tight_layout()
+    return figure
+
+
+@styled
+def sensitivity_curves(table: pd.DataFrame, dense: float) -> Figure:
+    """Draw what `sensitivity` returns: accuracy with one layer pruned, a line a layer."""
+    figure = Figure(figsize=(6.5, 3.2))
+    axes = figure.subplots()
+    axes.axhline(dense, color=GREY, linestyle="--", label="unpruned")
+    for marker, (layer, rows) in zip(MARKERS, table.groupby("layer", sort=False), strict=False):
+        (line,) = axes.plot(rows["amount"], rows["accuracy"], marker=marker, ms=5, label=layer)
+        axes.fill_between(
+            rows["amount"], rows["low"], rows["high"], color=line.get_color(), alpha=0.2
+        )
+    _percent(axes, xlabel="removed from this layer alone", ylabel="accuracy")
+    axes.legend(loc="lower left")
+    figure.tight_layout()
+    return figure
+
+
+def _percent(axes: Axes, **labels: str) -> None:
+    """Write both axes as percent."""
+    axes.set(**labels)
+    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))

@@ -72,7 +72,11 @@ def test_split_is_the_same_for_ever(digits):
     # Networks and figures of other machines were made with this choice of images.
     assert digits.validation.labels.sum() == 22_269
     first = digits.validation.images[[0, 2500, 4999]]
-    assert ((first * 0.3081 + 0.1307) * 255).round().sum(dim=(1, 2, 3)).tolist() == [24635, 18417, 20428]
+    assert ((first * 0.3081 + 0.1307) * 255).round().sum(dim=(1, 2, 3)).tolist() == [
+        24635,
+        18417,
+        20428,
+    ]
     assert len(digits.validation.labels[:100].unique()) == 10
 
 

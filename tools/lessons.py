@@ -38,6 +38,7 @@ METADATA = {
     "language_info": {"name": "python", "file_extension": ".py", "pygments_lexer": "ipython3"},
 }
 LONGEST_CELL = 18  # lines
+WIDEST = 100  # characters, where the reader sees the source
 
 
 def lessons(names: list[str]) -> list[Path]:
@@ -74,7 +75,7 @@ def normalise(notebook: NotebookNode) -> NotebookNode:
     """Return the notebook in the form it is stored in: nothing that varies without meaning.
 
     No metadata but the kernel's, the cells' tags and what follows from them; outputs of one
-    stream joined, a progress bar in its last state only; no widget states.
+    stream joined, a progress bar in its last state only; of a widget, what it shows without one.
     """
     result = copy.deepcopy(notebook)
     result.metadata = nbformat.from_dict(METADATA)
@@ -88,6 +89,8 @@ def normalise(notebook: NotebookNode) -> NotebookNode:
         cell.source = "\n".join(line.rstrip() for line in cell.source.strip().splitlines())
         if cell.cell_type == "code":
             cell.outputs = _join_streams(cell.outputs)
+            for output in cell.outputs:  # a widget lives only as long as its kernel
+                output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
     return result
 
 
@@ -129,7 +132,9 @@ def problems(notebook: NotebookNode) -> list[str]:
         found.append("cells were not run once each, in order, from a fresh kernel")
     for cell in code:
         found += [f"cell {cell.get('id')}: {problem}" for problem in _cell_problems(cell)]
-    if sum(cell.cell_type == "markdown" for cell in notebook.cells) < 0.8 * len(code):
+    readings = sum(READING in cell.metadata.get("tags", []) for cell in code)
+    texts = readings + len(notebook.cells) - len(code)
+    if texts < len(code) - readings:
         found.append("there is less text than code")
     return found
 
@@ -151,6 +156,8 @@ def _cell_problems(cell: NotebookNode) -> list[str]:
         found.append(f"unknown tags {', '.join(sorted(tags - KNOWN_TAGS))}")
     if len(cell.source.splitlines()) > LONGEST_CELL:
         found.append(f"it has more than {LONGEST_CELL} lines")
+    if READING not in tags and max(map(len, cell.source.splitlines()), default=0) > WIDEST:
+        found.append(f"it has lines of more than {WIDEST} characters")
     for output in cell.outputs:
         data = output.get("data", {})
         if "image/png" in data and 'alt="' not in "".join(data.get("text/html", "")):
