@@ -213,7 +213,7 @@ def tensors_side_by_side(tensors: dict[str, Tensor]) -> Figure:
         values = tensor.float()
         axes.imshow(values.numpy(), cmap="PuOr", vmin=-1.3 * reach, vmax=1.3 * reach)
         for (row, column), value in np.ndenumerate(tensor.numpy()):
-            text = f"{value:g}" if tensor.is_floating_point() else f"{int(value)}"
+            text = f"{value + 0.0:g}" if tensor.is_floating_point() else f"{int(value)}"
             colour = "#AAAAAA" if value == 0 else "black"
             axes.text(column, row, text, ha="center", va="center", fontsize=9, color=colour)
         axes.set(xticks=[], yticks=[])

@@ -49,15 +49,19 @@ class PruningExplorer(ipywidgets.VBox):
         self.study = study
         self.task: asyncio.Task | None = None
         self.held = False
-        wide = {"description_width": "70px"}
+        wide = {"description_width": "90px"}
         self.amount = ipywidgets.IntSlider(
             0, 0, 99, description="amount (%)", style=wide, layout={"width": "min(100%, 560px)"}
         )
         self.scope = ipywidgets.Dropdown(
-            options=SCOPE_LABELS, value="global", description="scope", style=wide
+            options=SCOPE_LABELS,
+            value="global",
+            description="scope",
+            style=wide,
+            layout={"width": "360px"},
         )
         self.method = ipywidgets.Dropdown(
-            options=list(METHODS), description="method", style=wide, layout={"width": "220px"}
+            options=list(METHODS), description="method", style=wide, layout={"width": "240px"}
         )
         self.reset = ipywidgets.Button(description="Reset", layout={"width": "90px"})
         self.layer_amounts = {

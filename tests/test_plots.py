@@ -1,4 +1,5 @@
 import matplotlib as mpl
+import pandas as pd
 import pytest
 import torch
 from matplotlib import pyplot
@@ -84,3 +85,42 @@ def test_style_does_not_leak():
     before = dict(mpl.rcParams)
     lab.confidence_bars(torch.zeros(10))
     assert dict(mpl.rcParams) == before
+
+
+def test_tensors_side_by_side_write_each_number():
+    weight = torch.tensor([[0.5, -0.25], [-0.0, 1.0]])
+    figure = lab.tensors_side_by_side({"weights": weight, "mask": (weight != 0).int()})
+    left, right = figure.axes
+    assert [text.get_text() for text in left.texts] == ["0.5", "-0.25", "0", "1"]
+    assert [text.get_text() for text in right.texts] == ["1", "1", "0", "1"]
+    assert [left.get_title(), right.get_title()] == ["weights", "mask"]
+
+
+def test_weight_histograms_count_every_weight(model):
+    for axes, (name, layer) in zip(
+        lab.weight_histograms(model).axes, lab.prunable_layers(model).items(), strict=True
+    ):
+        assert axes.get_title() == f"{name}: {layer.weight.numel():,}"
+        drawn = sum(bar.get_height() for bar in axes.patches)
+        assert 0.99 * layer.weight.numel() <= drawn <= layer.weight.numel()
+
+
+def test_accuracy_bands_are_mean_worst_and_best():
+    rows = [("a", 0.5, seed, accuracy) for seed, accuracy in enumerate((0.8, 0.9, 1.0))]
+    table = pd.DataFrame(rows, columns=["method", "amount", "seed", "accuracy"])
+    (axes,) = lab.accuracy_bands(table, dense=0.99).axes
+    labels = {line.get_label(): line for line in axes.lines}
+    assert labels["a"].get_ydata().tolist() == pytest.approx([0.9])
+    assert set(labels["unpruned"].get_ydata()) == {0.99}
+    (band,) = axes.collections
+    assert band.get_paths()[0].get_extents().intervaly.tolist() == [0.8, 1.0]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["unpruned", "a"]
+
+
+def test_sensitivity_curves_have_a_line_for_each_layer():
+    rows = [(layer, a, 1 - a, 0.9 - a, 1.0) for layer in ("conv1", "fc1") for a in (0.1, 0.5)]
+    table = pd.DataFrame(rows, columns=["layer", "amount", "accuracy", "low", "high"])
+    (axes,) = lab.sensitivity_curves(table, dense=0.99).axes
+    lines = {line.get_label(): list(line.get_ydata()) for line in axes.lines}
+    assert lines["conv1"] == lines["fc1"] == [0.9, 0.5]
+    assert len({line.get_marker() for line in axes.lines}) == 3  # told apart without colour

@@ -1,4 +1,4 @@
-"""A real JupyterLab in a real browser, for tests that look at the lessons as a student does."""
+"""A real JupyterLab in a real browser, to look at the lessons as a student does."""
 
 import contextlib
 import os
@@ -12,9 +12,9 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-from conftest import PROJECT
 from playwright.sync_api import Browser, Error, Page, sync_playwright
+
+PROJECT = Path(__file__).resolve().parents[1]
 
 # The first for containers; the others keep Chromium from calling home.
 ARGUMENTS = [
@@ -31,16 +31,26 @@ HOW_TO_GET_ONE = (
 )
 
 
+class NoBrowserError(RuntimeError):
+    """There is no browser on this machine; the message says how to get one."""
+
+
 @contextlib.contextmanager
 def chromium() -> Iterator[Browser]:
-    """Start Debian's Chromium or Playwright's own; without either, skip the test."""
+    """Start Debian's Chromium or Playwright's own.
+
+    Raises
+    ------
+    NoBrowserError
+        There is neither.
+    """
     found = shutil.which("chromium") or shutil.which("chromium-browser")
     with sync_playwright() as playwright:
         try:
             browser = playwright.chromium.launch(executable_path=found, args=ARGUMENTS)
         except Error as error:
             if found is None:
-                pytest.skip(HOW_TO_GET_ONE)
+                raise NoBrowserError(HOW_TO_GET_ONE) from error
             raise RuntimeError(f"{found} does not start") from error
         yield browser
         browser.close()
