@@ -58,6 +58,7 @@ def test_start_here(browser, address):
     diagram = page.get_by_role("img", name="The network from image to ten outputs")
     diagram.scroll_into_view_if_needed()
     screenshot(page, "start_here")
+    page.close()
 
 
 def test_a_cell_run_too_early_says_so(browser, address):
@@ -69,6 +70,7 @@ def test_a_cell_run_too_early_says_so(browser, address):
     page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status='idle']")
     run_cell(page, early, "import labutils as lab\nmodel = network")
     page.get_by_text("Run All Above Selected Cell").first.wait_for()
+    page.close()
 
 
 def run_cell(page, cell, source):
@@ -80,11 +82,21 @@ def run_cell(page, cell, source):
     page.keyboard.press("Shift+Enter")
 
 
+# JupyterLab may drop cells far from the window from the page; ask it to bring this one back.
+SCROLL_TO_EXPLORER = """() => {
+    const notebook = window.jupyterapp.shell.currentWidget.content;
+    const isExplorer = cell => cell.source.includes('lab.pruning_explorer(');
+    void notebook.scrollToItem(notebook.model.sharedModel.cells.findIndex(isExplorer), 'center');
+}"""
+
+
 def first_explorer(page):
     """The first explorer of a lesson, its slider, and what it should show by the functions."""
+    page.evaluate(SCROLL_TO_EXPLORER)
     explorer = page.locator(".widget-vbox", has=page.locator(".lab-explorer-page")).first
-    explorer.scroll_into_view_if_needed()
-    return explorer, explorer.locator(".noUi-handle").first
+    handle = explorer.locator(".noUi-handle").first
+    handle.evaluate("node => node.scrollIntoView({block: 'center'})")
+    return explorer, handle
 
 
 def wait_for_figures(explorer, model, split, percent):
@@ -148,9 +160,9 @@ def luminance(colour):
 
 
 def test_readable_in_the_dark_theme(magnitude):
-    change = "theme => window.jupyterapp.commands.execute('apputils:change-theme', {theme})"
+    change = "theme => void window.jupyterapp.commands.execute('apputils:change-theme', {theme})"
     magnitude.evaluate(change, "JupyterLab Dark")
-    magnitude.wait_for_selector("body[data-jp-theme-light='false']")
+    magnitude.wait_for_selector("body[data-jp-theme-light='false']", state="attached")
     explorer, _ = first_explorer(magnitude)
     page = explorer.locator(".lab-explorer").first
     text = page.evaluate("node => getComputedStyle(node).color")

@@ -112,7 +112,8 @@ def open_lesson(browser: Browser, address: str, lesson: str, **page_options: obj
     """Open a lesson and wait until its kernel is ready."""
     page = browser.new_page(**{"viewport": {"width": 1280, "height": 900}, **page_options})
     page.set_default_timeout(120_000)
-    page.goto(address.replace("/lab?", f"/lab/tree/notebooks/{lesson}.ipynb?"))
+    # Without `reset`, JupyterLab would also open again what was open before.
+    page.goto(address.replace("/lab?", f"/lab/tree/notebooks/{lesson}.ipynb?reset&"))
     page.wait_for_function(
         """() => {
             const panel = window.jupyterapp?.shell.currentWidget;
@@ -120,6 +121,7 @@ def open_lesson(browser: Browser, address: str, lesson: str, **page_options: obj
                 && panel.sessionContext.session?.kernel?.status === 'idle';
         }"""
     )
+    page.set_default_timeout(30_000)
     return page
 
 
