@@ -36,7 +36,8 @@ pretrained: .venv/lab ## train the networks in models/pretrained again
 	$(BIN)/python models/make_pretrained.py $(ARGS)
 
 pictures: .venv/test ## take the screenshots in the README again
-	SCREENSHOTS=docs $(BIN)/python -m pytest -m browser tests/test_browser.py
+	$(BIN)/python -m pytest -m browser tests/test_browser.py
+	cp build/screenshots/explorer.png docs/
 
 clean:       ## remove what these commands made, the environment included
 	rm -rf .venv build *.egg-info models/*.pth data/MNIST/raw/*-ubyte data/MNIST/*.lock

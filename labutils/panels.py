@@ -18,6 +18,8 @@ from labutils.study import Histogram, View, label_bytes
 
 KEPT, REMOVED, POINT = "#0072B2", "#E69F00", "#D55E00"
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 320, 200, 46, 8, 26, 34
+# An edge in the page's own colour keeps a number readable on a bar, in any theme.
+HALO = ' style="paint-order: stroke; stroke: var(--jp-layout-color1, white); stroke-width: 3px"'
 INNER_WIDTH, INNER_HEIGHT = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
 
 
@@ -118,7 +120,7 @@ def _layers(view: View) -> str:
             _bar(LEFT, y + 2, INNER_WIDTH, step - 4, "currentColor", ' fill-opacity="0.1"'),
             _bar(LEFT, y + 2, INNER_WIDTH * share, step - 4, REMOVED),
             _text(LEFT - 4, y + step / 2 + 4, name, "end"),
-            _text(LEFT + 4, y + step / 2 + 4, f"{share:.1%}", "start"),
+            _text(LEFT + 4, y + step / 2 + 4, f"{share:.1%}", "start", HALO),
         ]
     marks += [
         _text(LEFT, HEIGHT - 18, "0%", "start"),
@@ -228,5 +230,5 @@ def _line(
     )
 
 
-def _text(x: float, y: float, text: str, anchor: str = "middle") -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
+def _text(x: float, y: float, text: str, anchor: str = "middle", more: str = "") -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{more}>{escape(text)}</text>'

@@ -58,7 +58,7 @@ class PruningExplorer(ipywidgets.VBox):
             value="global",
             description="scope",
             style=wide,
-            layout={"width": "360px"},
+            layout={"width": "min(100%, 360px)"},
         )
         self.method = ipywidgets.Dropdown(
             options=list(METHODS), description="method", style=wide, layout={"width": "240px"}

@@ -1,8 +1,5 @@
 """The lessons as a student meets them: a real JupyterLab, a real browser, a real kernel."""
 
-import os
-from pathlib import Path
-
 import pytest
 from browser import NoBrowserError, chromium, errors_shown, open_lesson, run_all, server
 from conftest import PROJECT
@@ -11,8 +8,7 @@ import labutils as lab
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 
-# `make pictures` keeps the screenshots the README shows.
-SCREENSHOTS = Path(os.environ.get("SCREENSHOTS", PROJECT / "build" / "screenshots"))
+SCREENSHOTS = PROJECT / "build" / "screenshots"  # `make pictures` takes the README's from here
 
 
 @pytest.fixture(scope="module")
