@@ -1,6 +1,7 @@
 """Magnitude pruning: the weights closest to zero become zero."""
 
 import copy
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Real
 
@@ -114,7 +115,7 @@ def sensitivity(
         raise ValueError("amounts is empty: give at least one fraction, as (0.5, 0.9).")
     tasks = [(layer, check_amount(amount)) for layer in layers for amount in amounts]
     rows = []
-    for layer, amount in tqdm(tasks, "sensitivity", disable=not progress):
+    for layer, amount in tqdm(tasks, "sensitivity", file=sys.stdout, disable=not progress):
         found = evaluate(prune_magnitude(model, {layer: amount}), split)
         rows.append((layer, amount, found.accuracy, *found.interval))
     return pd.DataFrame(rows, columns=["layer", "amount", "accuracy", "low", "high"])

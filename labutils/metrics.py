@@ -54,6 +54,8 @@ def evaluate(model: nn.Module, split: Split, batch_size: int = BATCH) -> Evaluat
 
     Raises
     ------
+    TypeError
+        `split` is not a Split.
     ValueError
         The split is empty, the outputs do not fit it, or are not finite.
     """
@@ -159,6 +161,10 @@ def _macs(layer: nn.Module, output: Tensor) -> int:
 
 def _answers(model: nn.Module, split: Split, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield logits and labels batch by batch, on the network's device."""
+    if not isinstance(split, Split):
+        raise TypeError(
+            f"Give images and labels as a Split, as digits.test, not a {type(split).__name__}."
+        )
     if len(split) == 0:
         raise ValueError("The split is empty: there is nothing to evaluate on.")
     device = next((p.device for p in model.parameters()), torch.device("cpu"))

@@ -214,7 +214,8 @@ def tensors_side_by_side(tensors: dict[str, Tensor]) -> Figure:
         axes.imshow(values.numpy(), cmap="PuOr", vmin=-1.3 * reach, vmax=1.3 * reach)
         for (row, column), value in np.ndenumerate(tensor.numpy()):
             text = f"{value + 0.0:g}" if tensor.is_floating_point() else f"{int(value)}"
-            colour = "#AAAAAA" if value == 0 else "black"
+            dark = abs(value) > 0.65 * reach
+            colour = "#AAAAAA" if value == 0 else "white" if dark else "black"
             axes.text(column, row, text, ha="center", va="center", fontsize=9, color=colour)
         axes.set(xticks=[], yticks=[])
         axes.set_title(name, fontsize=10)

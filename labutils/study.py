@@ -77,7 +77,7 @@ class View:
     nonzero, parameters : counts with biases
     bytes_dense, bytes_sparse : size of the tensors, and of the same stored without zeros
     answers : the digits read on the example images
-    curve : (amount, accuracy) pairs known so far, in order of amount
+    curve : (amount, accuracy) pairs known or estimated so far, in order of amount
     """
 
     setting: Setting
@@ -97,11 +97,18 @@ class View:
 
 @dataclass
 class Study:
-    """A network and the images it is judged by: what stays while the slider moves."""
+    """A network and the images it is judged by: what stays while the slider moves.
+
+    Attributes
+    ----------
+    known : exact evaluations so far
+    estimates : evaluations on the sample, for the curve until its points are known
+    """
 
     model: nn.Module
     split: Split
     known: dict[Setting, Evaluation] = field(default_factory=dict)
+    estimates: dict[Setting, Evaluation] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         step = max(1, len(self.split) // SAMPLE)
@@ -161,11 +168,16 @@ class Study:
         scope = "global" if setting.scope == "own" else setting.scope
         return [replace(setting, amount=a, scope=scope, layers=()) for a in CURVE]
 
+    def sketch(self, setting: Setting) -> None:
+        """Estimate that curve from the sample, so that there is one from the beginning."""
+        for point in self.curve_settings(setting):
+            self.estimates[point] = evaluate(point.prune(self.model), self.sample)
+
     def curve(self, setting: Setting) -> tuple[tuple[float, float], ...]:
-        """Return what is known of that curve."""
-        settings = self.curve_settings(setting)
-        points = [(s.amount, self.known[s].accuracy) for s in settings if s in self.known]
-        return tuple(points)
+        """Return the points known of that curve, or else estimated."""
+        found = {**self.estimates, **self.known}
+        points = self.curve_settings(setting)
+        return tuple((point.amount, found[point].accuracy) for point in points if point in found)
 
     def _weights(self, model: nn.Module) -> np.ndarray:
         layers = prunable_layers(model).values()

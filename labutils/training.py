@@ -90,9 +90,9 @@ def train(
     device = torch.device(device) if device is not None else best_device()
     history = model.history = History(seed, epochs)
     started = time.perf_counter()
-    forked = [] if device.type == "cpu" else [device]
+    forked = [device] if device.type == "cuda" else []  # fork_rng minds the CPU's state anyway
     try:
-        with torch.random.fork_rng(devices=forked, device_type=device.type):
+        with torch.random.fork_rng(devices=forked):
             torch.manual_seed(seed)
             model.to(device)
             _run_epochs(model, digits, history, learning_rate, batch_size, weight_decay, progress)

@@ -79,6 +79,7 @@ class PruningExplorer(ipywidgets.VBox):
         self.layer_box = ipywidgets.HBox(
             list(self.layer_amounts.values()), layout={"flex_flow": "row wrap", "display": "none"}
         )
+        study.sketch(self.setting)
         self._answer()
         super().__init__([self.amount, choices, self.layer_box, self.page])
 

@@ -143,6 +143,8 @@ def test_storing_twice_changes_no_text(course):
     assert lessons.problems(nbformat.read(course, as_version=4)) == []
     lessons.store(["01_only"])
     assert course.read_bytes() == stored
+    lessons.store([], force=True)
+    assert course.read_bytes() != stored  # the time of day is another one
 
 
 def test_run_makes_pages_and_leaves_notebooks(course):

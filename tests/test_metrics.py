@@ -61,6 +61,8 @@ def test_evaluate_takes_networks_pruned_by_torch(model, digits):
 def test_evaluate_refuses_what_has_no_answer(model, digits):
     with pytest.raises(ValueError, match="empty"):
         lab.evaluate(model, digits.test[:0])
+    with pytest.raises(TypeError, match=r"as digits\.test, not a Digits"):
+        lab.evaluate(model, digits)
     with pytest.raises(ValueError, match=r"outputs of shape \(100, 16, 28, 28\)"):
         lab.evaluate(model[:1], digits.test)
     model.fc2.bias.data[3] = float("nan")

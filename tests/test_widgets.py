@@ -36,7 +36,18 @@ def test_exact_figure_and_curve_follow(explorer, model, few):
     expected = lab.evaluate(lab.prune_magnitude(model, 0.9), few.test)
     assert explorer.view.evaluation.correct == expected.correct
     assert f"all {len(few.test):,} images" in explorer.page.value
+    study = explorer.study
+    settings = study.curve_settings(explorer.setting)
+    assert [s.amount for s in settings] == list(CURVE)
+    assert explorer.view.curve == tuple((s.amount, study.known[s].accuracy) for s in settings)
+
+
+def test_curve_is_estimated_from_the_beginning(explorer, model):
     assert [amount for amount, _ in explorer.view.curve] == list(CURVE)
+    estimate = lab.evaluate(lab.prune_magnitude(model, 0.9), explorer.study.sample)
+    assert dict(explorer.view.curve)[0.9] == estimate.accuracy
+    explorer.method.value = "random"  # another rule: its points follow in the background
+    assert explorer.view.curve == ()
 
 
 def test_scope_and_method(explorer, model):
@@ -94,7 +105,7 @@ def test_dragging_never_queues_and_the_last_position_wins(explorer, monkeypatch)
         others = [amount for amount in explorer.study.known if amount.amount not in (0, last)]
         assert others == []
         await explorer.task
-        assert len(explorer.view.curve) == len(CURVE)
+        assert all(s in explorer.study.known for s in explorer.study.curve_settings(Setting()))
         assert explorer.view.setting.amount == last
 
     asyncio.run(drag())

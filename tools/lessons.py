@@ -188,15 +188,18 @@ def run(names: list[str]) -> None:
     print(f"pages: {BUILD.relative_to(PROJECT)}/*.html")
 
 
-def store(names: list[str]) -> None:
-    """Execute lessons and store their outputs where more than a measurement changed."""
+def store(names: list[str], force: bool = False) -> None:
+    """Execute lessons and store their outputs where more than a measurement changed.
+
+    With `force`, store them all, for fresh measurements.
+    """
     for path in lessons(names):
         before, after = nbformat.read(path, as_version=4), normalise(execute(path))
         wrong = problems(after)
         if wrong:
             sys.exit(f"{path.stem} was not stored:\n  " + "\n  ".join(wrong))
         stale = bool(problems(before))
-        if stale or without_measurements(before) != without_measurements(after):
+        if force or stale or without_measurements(before) != without_measurements(after):
             nbformat.write(after, path)
             print(f"  stored: {path.relative_to(PROJECT)}")
 
@@ -206,8 +209,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Execute the lessons.")
     parser.add_argument("command", choices=("run", "store"))
     parser.add_argument("lessons", nargs="*", help="names, as 01_training; default all")
+    parser.add_argument("--force", action="store_true", help="store fresh measurements too")
     arguments = parser.parse_args()
-    {"run": run, "store": store}[arguments.command](arguments.lessons)
+    if arguments.command == "run":
+        run(arguments.lessons)
+    else:
+        store(arguments.lessons, arguments.force)
 
 
 if __name__ == "__main__":
