@@ -2,7 +2,6 @@
 
 import os
 import pickle
-import uuid
 import zipfile
 from dataclasses import asdict
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import torch
 
 from labutils._home import lab_home
+from labutils._whole import write_whole
 from labutils.models import NETWORKS, Network, SimpleCNN
 from labutils.training import History
 
@@ -54,7 +54,7 @@ def save_model(model: Network, path: str | os.PathLike) -> Path:
             f"The network cannot be saved: {error} (If torch.nn.utils.prune holds a layer, "
             'prune.remove(layer, "weight") makes the pruning permanent first.)'
         ) from None
-    _write_whole(content, path)
+    write_whole(path, lambda file: torch.save(content, file))
     return path
 
 
@@ -153,24 +153,3 @@ def _build(content: dict) -> Network:
         )
     model.load_state_dict(content["state"], assign=True)
     return model
-
-
-def _write_whole(content: dict, path: Path) -> None:
-    """Write beside the target, then rename: the rename is all or nothing."""
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
-    try:
-        with partial.open("xb") as file:
-            torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except FileNotFoundError as error:
-        raise FileNotFoundError(
-            f"The folder {path.parent.resolve()} is not there: make it first, or choose another."
-        ) from error
-    except PermissionError as error:
-        raise PermissionError(
-            f"{path.resolve()} cannot be written: choose a folder of your own."
-        ) from error
-    finally:
-        partial.unlink(missing_ok=True)

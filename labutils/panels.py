@@ -173,10 +173,10 @@ def _digits(view: View, examples: Split) -> str:
         )
     wrong = sum(int(label) != a for label, a in zip(examples.labels, view.answers, strict=True))
     return (
-        f"<div>Twelve digits the unpruned network reads rightly, the shakiest first: "
+        f"<div>{len(examples)} digits the unpruned network reads rightly, the shakiest first: "
         f'<span data-figure="flipped">{wrong}</span> misread now</div>'
         '<div style="display: flex; flex-wrap: wrap; gap: 6px">' + "".join(cells) + "</div>"
-    ).replace("Twelve", str(len(examples)))
+    )
 
 
 def _remember(function: Callable[[Tensor], str]) -> Callable[[Tensor], str]:

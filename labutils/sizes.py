@@ -24,6 +24,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from labutils._whole import write_whole
+
 MAGIC = b"EAI1"
 Encoding = tuple[Callable[[np.ndarray], bytes], Callable[[bytes, int, np.dtype], np.ndarray]]
 
@@ -79,19 +81,20 @@ def model_bytes(model: nn.Module) -> Sizes:
 
 
 def save_compressed(state: dict[str, Tensor], path: str | os.PathLike) -> dict[str, str]:
-    """Write tensors without their zeros; return how each one was stored."""
+    """Write tensors without their zeros, whole or not at all; return how each was stored."""
     header, body = {}, b""
     for name, tensor in state.items():
         bits = _bits(tensor)
-        chosen, content = min(
+        chosen, encoded = min(
             ((kind, encode(bits)) for kind, (encode, _) in ENCODINGS.items()),
             key=lambda candidate: len(candidate[1]),
         )
         kind = str(tensor.dtype).removeprefix("torch.")
-        header[name] = [chosen, kind, list(tensor.shape), len(content)]
-        body += content
+        header[name] = [chosen, kind, list(tensor.shape), len(encoded)]
+        body += encoded
     text = zlib.compress(json.dumps(header, separators=(",", ":")).encode(), 9)
-    Path(path).write_bytes(MAGIC + struct.pack("<I", len(text)) + text + body)
+    content = MAGIC + struct.pack("<I", len(text)) + text + body
+    write_whole(Path(path), lambda file: file.write(content))
     return {name: entry[0] for name, entry in header.items()}
 
 

@@ -105,3 +105,10 @@ def test_foreign_file(tmp_path, model):
         lab.load_compressed(path)
     with pytest.raises(ValueError, match="nothing to store"):
         lab.model_bytes(nn.ReLU())
+
+
+def test_folder_that_is_not_there(tmp_path, model):
+    with pytest.raises(FileNotFoundError, match=r"nowhere is not there"):
+        lab.save_compressed(model.state_dict(), tmp_path / "nowhere" / "network.eai")
+    lab.save_compressed(model.state_dict(), tmp_path / "network.eai")
+    assert [path.name for path in tmp_path.iterdir()] == ["network.eai"]
