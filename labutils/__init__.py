@@ -8,15 +8,22 @@ try:
     from labutils.data import Digits, Split, load_mnist
     from labutils.files import load_model, load_pretrained, save_model
     from labutils.installation import check_installation
+    from labutils.layers import prunable_layers
     from labutils.magnitude import (
         magnitude_mask,
-        prunable_layers,
         prune_magnitude,
         prune_random,
         sensitivity,
         sparsity,
     )
-    from labutils.metrics import Evaluation, evaluate, layer_table, predict, wilson_interval
+    from labutils.metrics import (
+        Evaluation,
+        count_macs,
+        evaluate,
+        layer_table,
+        predict,
+        wilson_interval,
+    )
     from labutils.models import LeNet5, LeNet300, SimpleCNN
     from labutils.plots import (
         accuracy_bands,
@@ -30,6 +37,7 @@ try:
         weight_histograms,
     )
     from labutils.sizes import Sizes, load_compressed, model_bytes, save_compressed, sparse_bytes
+    from labutils.structured import filter_scores, keep_filters, prune_filters
     from labutils.timing import latency
     from labutils.training import History, best_device, train
     from labutils.widgets import pruning_explorer
@@ -54,8 +62,11 @@ __all__ = [
     "best_device",
     "check_installation",
     "confidence_bars",
+    "count_macs",
     "digit_grid",
     "evaluate",
+    "filter_scores",
+    "keep_filters",
     "lab_home",
     "latency",
     "layer_table",
@@ -69,6 +80,7 @@ __all__ = [
     "network_diagram",
     "predict",
     "prunable_layers",
+    "prune_filters",
     "prune_magnitude",
     "prune_random",
     "pruning_explorer",

@@ -7,17 +7,24 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from labutils._home import lab_home
 from labutils._whole import write_whole
-from labutils.models import NETWORKS, Network, SimpleCNN
+from labutils.architecture import build, describe
+from labutils.models import SimpleCNN
 from labutils.training import History
 
 FORMAT, VERSION = "eai-pruning-lab network", 1
+# What Python and PyTorch raise for layers with options that make no sense.
+IMPOSSIBLE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError)
 
 
-def save_model(model: Network, path: str | os.PathLike) -> Path:
-    """Write a network to a file: architecture, widths, weights, and how it was trained.
+def save_model(model: nn.Module, path: str | os.PathLike) -> Path:
+    """Write a network to a file: its architecture, its weights, and how it was trained.
+
+    It may be one of this package's networks, of any widths, or an nn.Sequential of PyTorch's
+    own layers.
 
     The file appears under its name only once it is complete; whatever interrupts the
     writing, a file that was there before stays whole.
@@ -25,24 +32,19 @@ def save_model(model: Network, path: str | os.PathLike) -> Path:
     Raises
     ------
     TypeError
-        The network is not one of this package's.
+        The network is something else, or has a layer of some other kind.
     ValueError
         Its layers are not what its widths say, as while torch.nn.utils.prune holds them.
     FileNotFoundError, PermissionError
         The folder is not there, or cannot be written.
     """
-    if type(model) not in NETWORKS.values():
-        raise TypeError(
-            f"save_model got a {type(model).__name__}; it keeps {', '.join(NETWORKS)}. For any "
-            "other network, torch.save(model.state_dict(), path) keeps the weights."
-        )
+    structure = describe(model)
     path = Path(path)
     history = getattr(model, "history", None)
     content = {
         "format": FORMAT,
         "version": VERSION,
-        "architecture": type(model).__name__,
-        "widths": list(model.widths),
+        **structure,
         # Cloned, since torch.save would write all of the memory a view lies in.
         "state": {name: t.detach().cpu().clone() for name, t in model.state_dict().items()},
         "history": asdict(history) if history is not None else None,
@@ -58,7 +60,7 @@ def save_model(model: Network, path: str | os.PathLike) -> Path:
     return path
 
 
-def load_model(path: str | os.PathLike) -> Network:
+def load_model(path: str | os.PathLike) -> nn.Module:
     """Read a network that `save_model` wrote, on the CPU and in evaluation mode.
 
     Only tensors and plain values are read (``weights_only=True``): a file with a program
@@ -102,7 +104,14 @@ def load_model(path: str | os.PathLike) -> Network:
         model = _build(content)
         history = content.get("history")
         model.history = History(**history) if history is not None else None
-    except (KeyError, TypeError, ValueError) as error:
+    except (
+        LookupError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        ArithmeticError,
+        RuntimeError,
+    ) as error:
         raise ValueError(f"{path} contradicts itself: {error}") from error
     return model.eval()
 
@@ -131,20 +140,16 @@ def load_pretrained(seed: int = 0) -> SimpleCNN:
     return load_model(path)
 
 
-def _build(content: dict) -> Network:
+def _build(content: dict) -> nn.Module:
     """Build the network a file describes, its weights being the file's own tensors."""
-    architecture = content["architecture"]
-    if architecture not in NETWORKS:
-        raise ValueError(f"its architecture is {architecture!r}, expected {', '.join(NETWORKS)}.")
-    # On the meta device a network takes no memory, so absurd widths do no harm.
-    with torch.device("meta"):
-        model = NETWORKS[architecture](tuple(content["widths"]))
+    model = build(content)
     expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     found = {name: tuple(tensor.shape) for name, tensor in content["state"].items()}
     if found != expected:
         wrong = sorted({name for name, _ in found.items() ^ expected.items()})
+        widths = f" with widths {content['widths']}" if "widths" in content else ""
         raise ValueError(
-            f"{architecture} with widths {content['widths']} has other tensors than these: "
+            f"{content['architecture']}{widths} has other tensors than these: "
             + "; ".join(
                 f"{name} should be {expected.get(name, 'absent')}, is {found.get(name, 'absent')}"
                 for name in wrong

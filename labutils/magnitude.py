@@ -3,7 +3,6 @@
 import copy
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from numbers import Real
 
 import pandas as pd
 import torch
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from labutils.data import Split
+from labutils.layers import check_amount, check_amounts, finite_weight, prunable_layers
 from labutils.metrics import evaluate
 
 Amount = float | Mapping[str, float] | None
@@ -121,46 +121,11 @@ def sensitivity(
     return pd.DataFrame(rows, columns=["layer", "amount", "accuracy", "low", "high"])
 
 
-def prunable_layers(model: nn.Module) -> dict[str, nn.Module]:
-    """Return the convolutions and linear layers by name, in order, each weight once."""
-    layers: dict[str, nn.Module] = {}
-    weights: set[int] = set()
-    for name, layer in model.named_modules():
-        if not isinstance(layer, (nn.modules.conv._ConvNd, nn.Linear)):
-            continue
-        if "weight" not in layer._parameters:
-            raise ValueError(
-                f"{name}.weight is computed from other tensors (by torch.nn.utils.prune or a "
-                "parametrization): make it permanent first, as with "
-                f'torch.nn.utils.prune.remove(model.{name}, "weight").'
-            )
-        if id(layer.weight) not in weights:
-            weights.add(id(layer.weight))
-            layers[name] = layer
-    if not layers:
-        raise ValueError(
-            f"{type(model).__name__} has no convolution and no linear layer: nothing to prune."
-        )
-    return layers
-
-
 def sparsity(model: nn.Module) -> float:
     """Return the share of the prunable weights that are zero, in [0, 1]."""
     weights = [layer.weight for layer in prunable_layers(model).values()]
     total = sum(weight.numel() for weight in weights)
     return 1 - sum(int(weight.count_nonzero()) for weight in weights) / max(total, 1)
-
-
-def check_amount(amount: float, name: str = "amount") -> float:
-    """Return the amount as a float, or say what is wrong with it."""
-    if isinstance(amount, bool) or not isinstance(amount, Real):
-        raise TypeError(
-            f"{name}={amount!r}: give a number in [0, 1], the fraction to remove, as 0.5."
-        )
-    if not 0 <= amount <= 1:
-        hint = f" (for {amount}% write {amount / 100:g})" if 1 < amount <= 100 else ""
-        raise ValueError(f"{name}={amount!r}: the fraction to remove lies in [0, 1]{hint}.")
-    return float(amount)
 
 
 def _prune(
@@ -178,7 +143,7 @@ def _prune(
     if protect_output:
         layers.pop(names[-1])
     with torch.no_grad():
-        scores = {name: score(_finite(name, layer)) for name, layer in layers.items()}
+        scores = {name: score(finite_weight(name, layer)) for name, layer in layers.items()}
         if shares is not None:
             masks = [_keep_largest(scores[name], shares[name]) for name in layers]
         else:
@@ -208,36 +173,13 @@ def _shares(amount: Amount, scope: Scope, names: list[str]) -> dict[str, float] 
     """Return each layer's share to remove, or None where all layers are ranked together."""
     if isinstance(scope, Mapping):
         others = check_amount(amount if amount is not None else 0)
-        return {**dict.fromkeys(names, others), **_named(scope, names)}
+        return {**dict.fromkeys(names, others), **check_amounts(scope, names)}
     if scope not in ("global", "layer"):
         raise ValueError(
             f'scope={scope!r}: choose "global", "layer", or a dictionary from layer to fraction '
             f"with the layers {', '.join(names)}."
         )
     if isinstance(amount, Mapping):
-        return {**dict.fromkeys(names, 0.0), **_named(amount, names)}
+        return {**dict.fromkeys(names, 0.0), **check_amounts(amount, names)}
     share = check_amount(amount)
     return dict.fromkeys(names, share) if scope == "layer" else None
-
-
-def _named(shares: Mapping[str, float], names: list[str]) -> dict[str, float]:
-    """Check the names and fractions of a dictionary."""
-    unknown = [name for name in shares if name not in names]
-    if unknown:
-        raise ValueError(
-            f"There is no prunable layer {', '.join(map(repr, unknown))}: "
-            f"choose from {', '.join(names)}."
-        )
-    return {name: check_amount(share, f"the amount for {name}") for name, share in shares.items()}
-
-
-def _finite(name: str, layer: nn.Module) -> Tensor:
-    """Return a layer's weights, refusing NaN and infinity, which have no rank."""
-    weight = layer.weight
-    if not weight.isfinite().all():
-        wrong = int((~weight.isfinite()).sum())
-        raise ValueError(
-            f"{name}.weight holds {wrong} values that are NaN or infinite: they have no "
-            "magnitude to rank by; train the network again with a smaller learning rate."
-        )
-    return weight

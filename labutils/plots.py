@@ -19,7 +19,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from torch import Tensor, nn
 
 from labutils.data import PIXEL_MEAN, PIXEL_STD
-from labutils.magnitude import prunable_layers
+from labutils.layers import prunable_layers
 from labutils.metrics import layer_table
 from labutils.training import History
 

@@ -76,8 +76,7 @@ def model_bytes(model: nn.Module) -> Sizes:
     for name, tensor in state.items():
         if not np.array_equal(_bits(tensor), _bits(restored[name])):
             raise RuntimeError(f"{name} came back changed from the compressed file.")
-    dense = sum(tensor.numel() * tensor.element_size() for tensor in state.values())
-    return Sizes(dense, ordinary.getbuffer().nbytes, compressed, encoding)
+    return Sizes(dense_bytes(model), ordinary.getbuffer().nbytes, compressed, encoding)
 
 
 def save_compressed(state: dict[str, Tensor], path: str | os.PathLike) -> dict[str, str]:
@@ -122,6 +121,11 @@ def load_compressed(path: str | os.PathLike) -> dict[str, Tensor]:
     except (ValueError, KeyError, AttributeError, struct.error, zlib.error) as error:
         raise ValueError(f"{path} is not a whole file of save_compressed: {error}.") from error
     return state
+
+
+def dense_bytes(model: nn.Module) -> int:
+    """Count the bytes of the tensors as they lie in memory, zeros and all."""
+    return sum(t.numel() * t.element_size() for t in model.state_dict().values())
 
 
 def sparse_bytes(model: nn.Module) -> int:

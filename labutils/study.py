@@ -9,9 +9,10 @@ import torch
 from torch import nn
 
 from labutils.data import Split
-from labutils.magnitude import prunable_layers, prune_magnitude, prune_random, sparsity
+from labutils.layers import prunable_layers
+from labutils.magnitude import prune_magnitude, prune_random, sparsity
 from labutils.metrics import Evaluation, evaluate, predict, wilson_interval
-from labutils.sizes import sparse_bytes
+from labutils.sizes import dense_bytes, sparse_bytes
 
 METHODS = {"magnitude": prune_magnitude, "random": prune_random}
 SCOPES = ("global", "layer", "own")
@@ -141,7 +142,7 @@ class Study:
             },
             nonzero=sum(int(tensor.count_nonzero()) for tensor in state),
             parameters=sum(tensor.numel() for tensor in state),
-            bytes_dense=sum(t.numel() * t.element_size() for t in self.model.state_dict().values()),
+            bytes_dense=dense_bytes(self.model),
             bytes_sparse=sparse_bytes(pruned),
             histogram=self._histogram(setting, pruned),
             answers=tuple(predict(pruned, self.examples).argmax(1).tolist()),

@@ -9,7 +9,7 @@ from torch import nn
 
 from labutils import panels
 from labutils.data import Digits
-from labutils.magnitude import prunable_layers
+from labutils.layers import prunable_layers
 from labutils.study import METHODS, Setting, Study
 
 PARTS = ("validation", "test")

@@ -55,8 +55,16 @@ def test_file_holds_the_weights_and_little_more(path):
 
 
 def test_other_networks_are_refused(path):
-    with pytest.raises(TypeError, match=r"Sequential.*SimpleCNN.*state_dict"):
-        lab.save_model(nn.Sequential(nn.Linear(2, 2)), path)
+    class Own(nn.Sequential):
+        pass
+
+    for network, named in (
+        (Own(nn.Linear(2, 2)), "A Own"),
+        (nn.Sequential(nn.Linear(2, 2), nn.Sequential(Own())), "^0 is a Own"),
+        (nn.Linear(2, 2), "A Linear"),
+    ):
+        with pytest.raises(TypeError, match=rf"{named}.*cannot be described.*state_dict"):
+            lab.save_model(network, path)
     model = lab.SimpleCNN()
     prune.l1_unstructured(model.fc1, "weight", amount=0.5)
     with pytest.raises(ValueError, match=r"fc1\.weight_mask.*prune\.remove"):

@@ -1,0 +1,94 @@
+"""A network's structure as plain values, and the network built from them again.
+
+What lies in a file should be data, not a program: names, numbers and tensors can be checked
+before anything is built from them.
+"""
+
+import inspect
+
+import torch
+from torch import nn
+
+from labutils.chains import ONE_FOR_EACH_CHANNEL, SAME_FOR_EVERY_CHANNEL
+from labutils.models import NETWORKS
+
+LAYERS: dict[str, type[nn.Module]] = {
+    layer.__name__: layer
+    for layer in (
+        *(nn.Conv2d, nn.Linear, nn.Flatten, nn.Softmax, nn.LogSoftmax),
+        *ONE_FOR_EACH_CHANNEL,
+        *SAME_FOR_EVERY_CHANNEL,
+    )
+}
+SOMEWHERE = {"device", "dtype"}  # of a layer's options, those that its tensors decide
+
+
+def describe(model: nn.Module) -> dict:
+    """Return a network's structure as strings, numbers, lists and dictionaries.
+
+    Raises
+    ------
+    TypeError
+        It is neither one of this package's networks nor an nn.Sequential of known layers.
+    """
+    if type(model) in NETWORKS.values():
+        return {"architecture": type(model).__name__, "widths": list(model.widths)}
+    if type(model) is not nn.Sequential:
+        raise TypeError(
+            f"A {type(model).__name__} cannot be described: {', '.join(NETWORKS)} can, and an "
+            "nn.Sequential of PyTorch's own layers. For any other network, "
+            "torch.save(model.state_dict(), path) keeps the weights."
+        )
+    return {"architecture": "Sequential", "layers": [
+        [name, *_describe_layer(name, layer)] for name, layer in model._modules.items()
+    ]}  # fmt: skip
+
+
+def build(structure: dict) -> nn.Module:
+    """Build the network that `describe` described, without memory for its tensors ("meta").
+
+    Raises
+    ------
+    ValueError
+        It describes no network.
+    """
+    architecture = structure["architecture"]
+    # On the meta device a network takes no memory, so absurd widths do no harm.
+    with torch.device("meta"):
+        if architecture in NETWORKS:
+            return NETWORKS[architecture](tuple(structure["widths"]))
+        if architecture == "Sequential":
+            return _build_layer("Sequential", {"layers": structure["layers"]})
+    known = ", ".join((*NETWORKS, "Sequential"))
+    raise ValueError(f"its architecture is {architecture!r}, expected {known}.")
+
+
+def _describe_layer(name: str, layer: nn.Module) -> tuple[str, dict]:
+    """Return a layer's class and the options it was made with, read off its attributes."""
+    kind = type(layer).__name__
+    if type(layer) is nn.Sequential:
+        return kind, {"layers": describe(layer)["layers"]}
+    if type(layer) is not LAYERS.get(kind):
+        raise TypeError(
+            f"{name} is a {kind}, which cannot be described: an nn.Sequential of "
+            f"{', '.join(LAYERS)} can. For any other network, "
+            "torch.save(model.state_dict(), path) keeps the weights."
+        )
+    options = {}
+    for option in inspect.signature(type(layer).__init__).parameters:
+        if option not in {"self", *SOMEWHERE} and hasattr(layer, option):
+            value = getattr(layer, option)
+            # A layer keeps as a tensor, or None, what it was asked for with True or False.
+            options[option] = value is not None if option == "bias" else value
+    return kind, options
+
+
+def _build_layer(kind: str, options: dict) -> nn.Module:
+    if kind == "Sequential":
+        model = nn.Sequential()
+        for name, child, child_options in options["layers"]:
+            model.add_module(name, _build_layer(child, child_options))
+        return model
+    if kind not in LAYERS:
+        raise ValueError(f"it has a layer of the unknown kind {kind!r}.")
+    return LAYERS[kind](**options)
