@@ -14,7 +14,7 @@ import numpy as np
 from torch import Tensor
 
 from labutils.data import PIXEL_MEAN, PIXEL_STD, Split
-from labutils.study import Histogram, View, label_bytes
+from labutils.study import Histogram, Slimming, View, label_bytes
 
 KEPT, REMOVED, POINT = "#0072B2", "#E69F00", "#D55E00"
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 320, 200, 46, 8, 26, 34
@@ -55,7 +55,10 @@ def problem(error: BaseException) -> str:
 
 
 def _pictures(view: View) -> tuple[str, ...]:
-    return _histogram(view.histogram), _layers(view), _curve(view)
+    """Draw what is shown of this kind of pruning."""
+    if isinstance(view.detail, Slimming):
+        return _network(view), _costs(view), _curve(view)
+    return _histogram(view.detail), _layers(view), _curve(view)
 
 
 def _figures(view: View) -> str:
@@ -68,17 +71,107 @@ def _figures(view: View) -> str:
         f"({low:.2%} to {high:.2%}; {basis} {view.evaluation.total:,} images)",
         "unpruned": f"{view.dense.accuracy:.2%} "
         f'(change <span data-figure="change">{change:+.2f}</span> points)',
-        "sparsity": f'<span data-figure="sparsity">{view.sparsity:.1%}</span> of the weights are 0',
-        "parameters": f'<span data-figure="nonzero">{view.nonzero:,}</span> of '
-        f"{view.parameters:,} are not 0",
-        "bytes": f"{label_bytes(view.bytes_dense)} as it is; without the zeros "
-        f'<span data-figure="bytes">{label_bytes(view.bytes_sparse)}</span>, indices included',
+        **(_slim_rows(view) if isinstance(view.detail, Slimming) else _zero_rows(view)),
     }
     cells = "".join(
         f'<div style="opacity: 0.75">{name}</div><div>{text}</div>' for name, text in rows.items()
     )
     style = "display: grid; grid-template-columns: max-content 1fr; gap: 0 12px; line-height: 1.5"
     return f'<div style="{style}" aria-live="polite">{cells}</div>'
+
+
+def _zero_rows(view: View) -> dict[str, str]:
+    """Say what is zero."""
+    return {
+        "sparsity": f'<span data-figure="sparsity">{view.removed:.1%}</span> of the weights are 0',
+        "parameters": f'<span data-figure="nonzero">{view.nonzero:,}</span> of '
+        f"{view.parameters:,} are not 0",
+        "bytes": f"{label_bytes(view.bytes_dense)} as it is; without the zeros "
+        f'<span data-figure="bytes">{label_bytes(view.bytes_pruned)}</span>, indices included',
+    }
+
+
+def _slim_rows(view: View) -> dict[str, str]:
+    """Say what is gone, and what that saves."""
+    slim = view.detail
+    left = ", ".join(str(width) for width, _ in slim.widths.values())
+    rows = {
+        "filters": f'<span data-figure="removed">{view.removed:.1%}</span> are gone; left are '
+        f'<span data-figure="widths">{left}</span>',
+        "parameters": f'<span data-figure="nonzero">{view.nonzero:,}</span> of {view.parameters:,}',
+        "bytes": f'<span data-figure="bytes">{label_bytes(view.bytes_pruned)}</span> of '
+        f"{label_bytes(view.bytes_dense)}",
+        "MACs": f'<span data-figure="macs">{slim.macs:,}</span> of {slim.macs_dense:,} '
+        f"for one image: {slim.macs_dense / slim.macs:.1f} times fewer",
+    }
+    times = [
+        f'{"one image" if batch == 1 else f"{batch} images"} <span data-figure="time{batch}">'
+        f"{now:.3g} ms</span>, {before / now:.1f} times faster"
+        for batch, (now, before) in slim.times.items()
+    ]
+    return {**rows, "time": "; ".join(times)}
+
+
+def _network(view: View) -> str:
+    """Draw each layer as it was (dashed) and as it is.
+
+    Pictures are blocks, as high as the pictures and as thick as there are channels; numbers
+    are a column.
+    """
+    slim = view.detail
+    step = (WIDTH - 16) / len(slim.widths)
+    middle, marks = TOP + INNER_HEIGHT / 2, []
+    for i, (name, (width, whole)) in enumerate(slim.widths.items()):
+        centre = 8 + step * (i + 0.5)
+        side = slim.sides[name]
+        if side:
+            high = INNER_HEIGHT * (0.25 + 0.65 * side / max(slim.sides.values()))
+            thick = step * 0.75 * (whole / _widest(slim)) ** 0.5
+            shapes = [(thick, high), (thick * width / whole, high)]
+        else:
+            shapes = [(14, 0.95 * INNER_HEIGHT), (14, 0.95 * INNER_HEIGHT * width / whole)]
+        (full_x, full_y), (now_x, now_y) = shapes
+        dashed = ' fill-opacity="0" stroke="currentColor" stroke-dasharray="2 3"'
+        marks += [
+            _bar(centre - full_x / 2, middle - full_y / 2, full_x, full_y, "none", dashed),
+            _bar(centre - full_x / 2, middle + full_y / 2 - now_y, now_x, now_y, KEPT),
+            _text(centre, HEIGHT - 18, name),
+            _text(centre, HEIGHT - 4, f"{width} of {whole}"),
+        ]
+    left = ", ".join(f"{name} {width} of {whole}" for name, (width, whole) in slim.widths.items())
+    return _picture("What is left of each layer", f"Filters left: {left}.", marks)
+
+
+def _widest(slim: Slimming) -> int:
+    return max(whole for name, (_, whole) in slim.widths.items() if slim.sides[name])
+
+
+def _costs(view: View) -> str:
+    """Draw what the network costs as a share of what it cost unpruned."""
+    slim = view.detail
+    shares = {
+        "filters": 1 - view.removed,
+        "bytes": view.bytes_pruned / view.bytes_dense,
+        "MACs": slim.macs / slim.macs_dense,
+        **{f"ms ({b})": now / before for b, (now, before) in sorted(slim.times.items())},
+    }
+    step = INNER_HEIGHT / 5  # there may be no time for many images yet
+    marks = []
+    for i, (name, share) in enumerate(shares.items()):
+        y = TOP + i * step
+        marks += [
+            _bar(LEFT, y + 2, INNER_WIDTH, step - 4, "currentColor", ' fill-opacity="0.1"'),
+            _bar(LEFT, y + 2, INNER_WIDTH * min(share, 1), step - 4, KEPT),
+            _text(LEFT - 4, y + step / 2 + 4, name, "end"),
+            _text(WIDTH - RIGHT - 4, y + step / 2 + 4, f"{share:.1%}", "end", HALO),
+        ]
+    marks += [
+        _text(LEFT, HEIGHT - 18, "0%", "start"),
+        _text(WIDTH - RIGHT, HEIGHT - 18, "100%", "end"),
+        _text(LEFT + INNER_WIDTH / 2, HEIGHT - 4, "of the unpruned network"),
+    ]
+    alt = "Cost left: " + ", ".join(f"{name} {share:.0%}" for name, share in shares.items())
+    return _picture("What it still costs", alt + ".", marks)
 
 
 def _histogram(histogram: Histogram) -> str:
@@ -132,7 +225,7 @@ def _layers(view: View) -> str:
 
 
 def _curve(view: View) -> str:
-    """Draw accuracy against sparsity as far as it is known, and where we are."""
+    """Draw accuracy against the share removed as far as it is known, and where we are."""
 
     def x(amount: float) -> float:
         return LEFT + INNER_WIDTH * amount
@@ -145,17 +238,17 @@ def _curve(view: View) -> str:
     path = " ".join(f"{x(amount):.1f},{y(accuracy):.1f}" for amount, accuracy in view.curve)
     marks.append(f'<polyline points="{path}" fill="none" stroke="{KEPT}" stroke-width="2"/>')
     accuracy, (low, high) = view.evaluation.accuracy, view.evaluation.interval
-    here = x(view.sparsity)
+    here = x(view.removed)
     marks += [
         _line(here, y(low), here, y(high), POINT, "", 2),
         f'<circle cx="{here:.1f}" cy="{y(accuracy):.1f}" r="5" fill="{POINT}"/>',
         _text(LEFT, HEIGHT - 18, "0%", "start"),
         _text(WIDTH - RIGHT, HEIGHT - 18, "100%", "end"),
-        _text(LEFT + INNER_WIDTH / 2, HEIGHT - 4, "sparsity"),
+        _text(LEFT + INNER_WIDTH / 2, HEIGHT - 4, "removed"),
     ]
-    rule = "global" if view.setting.scope == "own" else view.setting.scope
-    alt = f"Accuracy against sparsity; here {accuracy:.1%} at {view.sparsity:.0%}."
-    return _picture(f"Accuracy ({rule} {view.setting.method})", alt, marks)
+    rule = view.curve_scope
+    alt = f"Accuracy against the share removed; here {accuracy:.1%} at {view.removed:.0%}."
+    return _picture(f"Accuracy ({rule}, {view.setting.method})", alt, marks)
 
 
 def _digits(view: View, examples: Split) -> str:

@@ -9,10 +9,10 @@ from torch import nn
 
 from labutils import panels
 from labutils.data import Digits
-from labutils.layers import prunable_layers
-from labutils.study import METHODS, Setting, Study
+from labutils.study import FilterStudy, Setting, Study
 
 PARTS = ("validation", "test")
+CALIBRATION = 1_000  # training images for the rules that look at images
 SCOPE_LABELS = {
     "all layers together": "global",
     "the same share of each layer": "layer",
@@ -20,7 +20,9 @@ SCOPE_LABELS = {
 }
 
 
-def pruning_explorer(model: nn.Module, digits: Digits, part: str = "test") -> "PruningExplorer":
+def pruning_explorer(
+    model: nn.Module, digits: Digits, part: str = "test", remove: str = "weights"
+) -> "PruningExplorer":
     """Make a slider that prunes a network and shows at once what that does.
 
     Parameters
@@ -28,6 +30,7 @@ def pruning_explorer(model: nn.Module, digits: Digits, part: str = "test") -> "P
     model : the trained network; left as it was
     digits : what `load_mnist` returns
     part : "test" to look at a finished network, "validation" where a choice is to be made
+    remove : "weights" sets single weights to zero, "filters" takes filters and neurons out
 
     Returns
     -------
@@ -39,7 +42,12 @@ def pruning_explorer(model: nn.Module, digits: Digits, part: str = "test") -> "P
     """
     if part not in PARTS:
         raise ValueError(f'part={part!r}: choose "validation" or "test".')
-    return PruningExplorer(Study(model, getattr(digits, part)))
+    if remove not in ("weights", "filters"):
+        raise ValueError(f'remove={remove!r}: choose "weights" or "filters".')
+    split = getattr(digits, part)
+    if remove == "filters":
+        return PruningExplorer(FilterStudy(model, split, digits.train[:CALIBRATION]))
+    return PruningExplorer(Study(model, split))
 
 
 class PruningExplorer(ipywidgets.VBox):
@@ -55,18 +63,17 @@ class PruningExplorer(ipywidgets.VBox):
         )
         self.scope = ipywidgets.Dropdown(
             options=SCOPE_LABELS,
-            value="global",
+            value=study.start.scope,
             description="scope",
             style=wide,
             layout={"width": "min(100%, 360px)"},
         )
         self.method = ipywidgets.Dropdown(
-            options=list(METHODS), description="method", style=wide, layout={"width": "240px"}
+            options=list(study.methods), description="method", style=wide, layout={"width": "240px"}
         )
         self.reset = ipywidgets.Button(description="Reset", layout={"width": "90px"})
         self.layer_amounts = {
-            name: ipywidgets.IntSlider(0, 0, 99, description=f"{name} (%)")
-            for name in prunable_layers(study.model)
+            name: ipywidgets.IntSlider(0, 0, 99, description=f"{name} (%)") for name in study.layers
         }
         self.page = ipywidgets.HTML()
         self.page.add_class("lab-explorer-page")
@@ -121,8 +128,8 @@ class PruningExplorer(ipywidgets.VBox):
         with self._hold():
             for slider in (self.amount, *self.layer_amounts.values()):
                 slider.value = 0
-            self.method.value = "magnitude"
-            self.scope.value = "global"
+            self.method.value = self.study.start.method
+            self.scope.value = self.study.start.scope
         self._moved({"owner": self.reset})
 
     @contextlib.contextmanager
@@ -171,4 +178,6 @@ class PruningExplorer(ipywidgets.VBox):
         for wanted in (setting, *self.study.curve_settings(setting)):
             if wanted not in self.study.known:
                 yield from self.study.exact(wanted)
+                if wanted == setting:
+                    self.study.measure(setting)
                 self._show()

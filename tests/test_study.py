@@ -6,7 +6,7 @@ from torch import nn
 
 import labutils as lab
 from labutils import panels
-from labutils.study import BINS, CURVE, EXAMPLES, SAMPLE, Setting, Study
+from labutils.study import BINS, CURVE, EXAMPLES, SAMPLE, TIMED, FilterStudy, Setting, Study
 
 
 @pytest.fixture(scope="module")
@@ -26,21 +26,21 @@ def study(digits):
 )
 def test_view_is_what_the_functions_give(study, setting):
     view = study.look(setting)
-    pruned = setting.prune(study.model)
-    assert view.sparsity == lab.sparsity(pruned)
+    pruned = study.prune(setting)
+    assert view.removed == lab.sparsity(pruned)
     assert view.nonzero == sum(int(p.count_nonzero()) for p in pruned.parameters())
     assert view.parameters == 105_866
     assert view.bytes_dense == 105_866 * 4
-    assert view.bytes_sparse == lab.sparse_bytes(pruned)
+    assert view.bytes_pruned == lab.sparse_bytes(pruned)
     assert view.layers == {
         name: 1 - int(layer.weight.count_nonzero()) / layer.weight.numel()
         for name, layer in lab.prunable_layers(pruned).items()
     }
     assert list(view.answers) == lab.predict(pruned, study.examples).argmax(1).tolist()
-    histogram = view.histogram
+    histogram = view.detail
     assert len(histogram.kept) == len(histogram.removed) == BINS
     assert histogram.kept.sum() + histogram.removed.sum() == 105_744
-    assert histogram.removed.sum() == round(view.sparsity * 105_744)
+    assert histogram.removed.sum() == round(view.removed * 105_744)
     assert min(histogram.kept.min(), histogram.removed.min()) >= 0
     if setting == Setting(0.9):
         weights = torch.cat([w.weight.flatten() for w in lab.prunable_layers(pruned).values()])
@@ -51,12 +51,12 @@ def test_estimate_first_then_the_exact_figure(study, digits):
     setting = Setting(0.85)
     view = study.look(setting)
     assert not view.exact
-    assert view.evaluation == lab.evaluate(setting.prune(study.model), study.sample)
+    assert view.evaluation == lab.evaluate(study.prune(setting), study.sample)
     assert view.evaluation.total == SAMPLE
     assert len(list(study.exact(setting))) == 5  # a pause after each thousand
     view = study.look(setting)
     assert view.exact
-    expected = lab.evaluate(setting.prune(study.model), digits.validation)
+    expected = lab.evaluate(study.prune(setting), digits.validation)
     assert view.evaluation.correct == expected.correct
     assert view.evaluation.interval == expected.interval
     assert view.evaluation.loss == pytest.approx(expected.loss, rel=1e-5)
@@ -88,7 +88,7 @@ def test_small_split_and_hopeless_network(digits):
     few = lab.Split(digits.test.images[1:6], digits.test.labels[1:6])
     study = Study(hopeless, few)
     view = study.look(Setting(0.5))
-    assert view.sparsity == 1
+    assert view.removed == 1
     assert panels.page(view, study.examples).count("<svg") == 3
 
 
@@ -104,7 +104,7 @@ def test_page_states_the_figures_and_describes_its_pictures(study):
     page = panels.page(view, study.examples)
     assert f'data-figure="accuracy">{view.evaluation.accuracy:.2%}<' in page
     assert f'data-figure="nonzero">{view.nonzero:,}<' in page
-    assert f'data-figure="sparsity">{view.sparsity:.1%}<' in page
+    assert f'data-figure="sparsity">{view.removed:.1%}<' in page
     assert page.count('role="img" aria-label="') == 3
     flipped = sum(a != int(b) for a, b in zip(view.answers, study.examples.labels, strict=True))
     assert flipped > 0
@@ -129,3 +129,72 @@ def test_bytes_are_written_in_powers_of_a_thousand(count):
     number, unit = label_bytes(count).split()
     scale = {"B": 1, "kB": 1e3, "MB": 1e6}[unit]
     assert float(number.replace(",", "")) * scale == pytest.approx(count, rel=0.06, abs=0.5)
+
+
+@pytest.fixture(scope="module")
+def filters(digits):
+    return FilterStudy(lab.load_pretrained(0), digits.validation, digits.train[:200])
+
+
+@pytest.mark.parametrize(
+    ("setting", "options"),
+    [
+        (Setting(0.5, "layer", "l1"), {"amount": 0.5}),
+        (Setting(0.6, "global", "l2"), {"amount": 0.6, "criterion": "l2", "scope": "global"}),
+        (Setting(0.3, "layer", "random"), {"amount": 0.3, "criterion": "random"}),
+        (Setting(0.7, "layer", "activation"), {"amount": 0.7, "criterion": "activation"}),
+        (
+            Setting(0.0, "own", "l1", (("conv1", 0.25), ("fc1", 0.9))),
+            {"amount": {"conv1": 0.25, "fc1": 0.9}},
+        ),
+    ],
+)
+def test_view_of_filters_is_what_the_functions_give(filters, setting, options):
+    view = filters.look(setting)
+    slim = lab.prune_filters(filters.model, calibration=filters.calibration, **options)
+    full = filters.model.widths
+    assert [left for left, _ in view.detail.widths.values()] == list(slim.widths)
+    assert [whole for _, whole in view.detail.widths.values()] == list(full)
+    assert view.removed == pytest.approx(1 - sum(slim.widths) / sum(full))
+    assert list(view.layers) == ["conv1", "conv2", "fc1"]
+    assert view.nonzero == sum(p.numel() for p in slim.parameters())
+    assert view.bytes_pruned == 4 * view.nonzero
+    assert view.bytes_dense == 4 * view.parameters == 4 * 105_866
+    assert view.detail.macs == lab.count_macs(slim)
+    assert view.detail.macs_dense == lab.count_macs(filters.model)
+    assert view.detail.sides == {"conv1": 28, "conv2": 14, "fc1": 0}
+    assert list(view.answers) == lab.predict(slim, filters.examples).argmax(1).tolist()
+    if not view.exact:
+        assert view.evaluation == lab.evaluate(slim, filters.sample)
+
+
+def test_times_are_taken_once_and_shown(filters):
+    setting = Setting(0.5, "layer", "l2")
+    view = filters.look(setting)
+    assert list(view.detail.times) == [1]
+    filters.measure(setting)
+    times = filters.look(setting).detail.times
+    assert list(times) == list(TIMED)
+    assert times[1] == view.detail.times[1]
+    assert all(now > 0 and before > 0 for now, before in times.values())
+
+
+def test_page_of_filters(filters):
+    setting = Setting(0.5, "layer", "l1")
+    filters.measure(setting)
+    view = filters.look(setting)
+    page = panels.page(view, filters.examples)
+    assert 'data-figure="widths">8, 16, 32<' in page
+    assert f'data-figure="macs">{view.detail.macs:,}<' in page
+    assert 'data-figure="time64"' in page
+    assert 'aria-label="Filters left: conv1 8 of 16, conv2 16 of 32, fc1 32 of 64."' in page
+    assert page.count("<svg") == 3
+    assert "Accuracy (layer, l1)" in page
+
+
+def test_filters_of_a_network_without_pictures(digits):
+    torch.manual_seed(0)
+    study = FilterStudy(lab.LeNet300(), digits.test[:20], digits.train[:10])
+    view = study.look(Setting(1.0, "layer", "l1"))
+    assert [left for left, _ in view.detail.widths.values()] == [1, 1]
+    assert panels.page(view, study.examples).count("<svg") == 3

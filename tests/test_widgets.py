@@ -22,7 +22,7 @@ def test_moving_the_slider_shows_the_new_figures(explorer, model):
     for percent in (30, 90, 99):
         explorer.amount.value = percent
         pruned = lab.prune_magnitude(model, percent / 100)
-        assert explorer.view.sparsity == lab.sparsity(pruned)
+        assert explorer.view.removed == lab.sparsity(pruned)
         expected = lab.evaluate(pruned, explorer.study.sample)
         assert explorer.view.evaluation == expected
         assert f">{expected.accuracy:.2%}<" in explorer.page.value
@@ -56,7 +56,7 @@ def test_scope_and_method(explorer, model):
     assert explorer.view.layers["conv1"] == pytest.approx(0.7, abs=0.01)
     explorer.method.value = "random"
     assert explorer.view.setting == Setting(0.7, "layer", "random")
-    assert explorer.view.sparsity == lab.sparsity(lab.prune_random(model, 0.7, "layer"))
+    assert explorer.view.removed == lab.sparsity(lab.prune_random(model, 0.7, "layer"))
 
 
 def test_own_share_for_each_layer_starts_from_the_rule_before(explorer, model):
@@ -77,7 +77,7 @@ def test_reset(explorer):
     explorer.scope.value = "own"
     explorer.reset.click()
     assert explorer.setting == Setting()
-    assert explorer.view.sparsity == 0
+    assert explorer.view.removed == 0
     assert not explorer.amount.disabled
     assert explorer.layer_box.layout.display == "none"
 
@@ -150,3 +150,27 @@ def test_bad_input(model, few):
         lab.pruning_explorer(model, few, part="train")
     with pytest.raises(ValueError, match="nothing to prune"):
         lab.pruning_explorer(nn.Sequential(nn.Flatten()), few)
+
+
+def test_explorer_of_filters(model, few):
+    explorer = lab.pruning_explorer(model, few, part="validation", remove="filters")
+    assert explorer.setting == Setting(0.0, "layer", "l1")
+    explorer.amount.value = 50
+    assert explorer.view.detail.widths == {"conv1": (8, 16), "conv2": (16, 32), "fc1": (32, 64)}
+    explorer.method.value = "taylor"
+    explorer.scope.value = "own"
+    assert list(explorer.layer_amounts) == ["conv1", "conv2", "fc1"]
+    assert explorer.layer_amounts["conv2"].value == 50
+    explorer.layer_amounts["conv1"].value = 0
+    assert explorer.view.detail.widths["conv1"] == (16, 16)
+    explorer.reset.click()
+    assert explorer.setting == Setting(0.0, "layer", "l1")
+    explorer.amount.value = 70
+    assert list(explorer.view.detail.times) == [1]
+    explorer.finish()
+    assert explorer.view.exact
+    assert list(explorer.view.detail.times) == [1, 64]
+    slim = lab.prune_filters(model, 0.7)
+    assert explorer.view.evaluation.correct == lab.evaluate(slim, few.validation).correct
+    with pytest.raises(ValueError, match="remove='layers': choose"):
+        lab.pruning_explorer(model, few, remove="layers")
