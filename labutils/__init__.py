@@ -21,16 +21,20 @@ try:
         count_macs,
         evaluate,
         layer_table,
+        mean_interval,
         predict,
         wilson_interval,
     )
     from labutils.models import LeNet5, LeNet300, SimpleCNN
     from labutils.plots import (
+        accuracy_against,
         accuracy_bands,
         confidence_bars,
         digit_grid,
+        filter_responses,
         learning_curves,
         network_diagram,
+        score_bars,
         sensitivity_curves,
         show,
         tensors_side_by_side,
@@ -38,7 +42,7 @@ try:
     )
     from labutils.sizes import Sizes, load_compressed, model_bytes, save_compressed, sparse_bytes
     from labutils.structured import filter_scores, keep_filters, prune_filters
-    from labutils.timing import latency
+    from labutils.timing import latency, layer_latency
     from labutils.training import History, best_device, train
     from labutils.widgets import pruning_explorer
 except ModuleNotFoundError as error:
@@ -58,6 +62,7 @@ __all__ = [
     "SimpleCNN",
     "Sizes",
     "Split",
+    "accuracy_against",
     "accuracy_bands",
     "best_device",
     "check_installation",
@@ -65,10 +70,12 @@ __all__ = [
     "count_macs",
     "digit_grid",
     "evaluate",
+    "filter_responses",
     "filter_scores",
     "keep_filters",
     "lab_home",
     "latency",
+    "layer_latency",
     "layer_table",
     "learning_curves",
     "load_compressed",
@@ -76,6 +83,7 @@ __all__ = [
     "load_model",
     "load_pretrained",
     "magnitude_mask",
+    "mean_interval",
     "model_bytes",
     "network_diagram",
     "predict",
@@ -86,6 +94,7 @@ __all__ = [
     "pruning_explorer",
     "save_compressed",
     "save_model",
+    "score_bars",
     "sensitivity",
     "sensitivity_curves",
     "show",

@@ -96,6 +96,8 @@ def sensitivity(
     split: Split,
     amounts: Sequence[float] = (0.3, 0.5, 0.7, 0.8, 0.9, 0.95),
     *,
+    prune: Callable[[nn.Module, dict[str, float]], nn.Module] = prune_magnitude,
+    layers: Sequence[str] | None = None,
     progress: bool = True,
 ) -> pd.DataFrame:
     """Prune one layer at a time and measure what that costs.
@@ -103,20 +105,22 @@ def sensitivity(
     Parameters
     ----------
     split : the validation images, if a choice is to follow from it
-    amounts : fractions of the layer's weights, each in [0, 1]
+    amounts : fractions to remove of the layer, each in [0, 1]
+    prune : how, as `prune_filters`: a function of the network and {layer: amount}
+    layers : which layers; all with weights if not given
 
     Returns
     -------
     Table with the columns `layer`, `amount`, `accuracy`, `low` and `high` (its 95% interval),
     a row for each layer and amount.
     """
-    layers = prunable_layers(model)
+    layers = list(prunable_layers(model)) if layers is None else layers
     if len(amounts) == 0:
         raise ValueError("amounts is empty: give at least one fraction, as (0.5, 0.9).")
     tasks = [(layer, check_amount(amount)) for layer in layers for amount in amounts]
     rows = []
     for layer, amount in tqdm(tasks, "sensitivity", file=sys.stdout, disable=not progress):
-        found = evaluate(prune_magnitude(model, {layer: amount}), split)
+        found = evaluate(prune(model, {layer: amount}), split)
         rows.append((layer, amount, found.accuracy, *found.interval))
     return pd.DataFrame(rows, columns=["layer", "amount", "accuracy", "low", "high"])
 

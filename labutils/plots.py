@@ -245,25 +245,104 @@ MARKERS = ("o", "s", "^", "D", "v", "P")
 
 
 @styled
-def accuracy_bands(table: pd.DataFrame, dense: float) -> Figure:
+def accuracy_bands(table: pd.DataFrame, dense: float, removed: str = "weights removed") -> Figure:
     """Draw accuracy against amount for each method: mean of the seeds, band from worst to best.
 
     Parameters
     ----------
     table : columns `method`, `amount`, `seed` and `accuracy`
     dense : accuracy of the unpruned networks, drawn as a line
+    removed : what the amounts are fractions of
     """
     figure = Figure(figsize=(6.5, 3.4))
     axes = figure.subplots()
+    _bands(axes, table, "amount", dense)
+    _percent(axes, xlabel=removed, ylabel="accuracy")
+    axes.legend(loc="lower left")
+    figure.tight_layout()
+    return figure
+
+
+@styled
+def accuracy_against(table: pd.DataFrame, costs: dict[str, str], dense: float) -> Figure:
+    """Draw accuracy against what networks cost, a panel for each kind of cost.
+
+    Parameters
+    ----------
+    table : columns `method`, `amount`, `seed`, `accuracy`, and one for each cost
+    costs : from column to what stands under the axis, with the unit
+    dense : accuracy of the unpruned networks, drawn as a line
+    """
+    figure = Figure(figsize=(4.3 * len(costs), 3.6), layout="constrained")
+    panels = figure.subplots(1, len(costs), sharey=True, squeeze=False)[0]
+    for axes, (column, label) in zip(panels, costs.items(), strict=True):
+        _bands(axes, table, column, dense)
+        axes.set(xlabel=label)
+        axes.set_xlim(left=0)
+        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
+    panels[0].set_ylabel("accuracy")
+    lines, names = panels[0].get_legend_handles_labels()
+    figure.legend(lines, names, loc="outside lower center", ncols=len(names))
+    return figure
+
+
+def _bands(axes: Axes, table: pd.DataFrame, column: str, dense: float) -> None:
+    """Draw mean and range of the seeds' accuracies, a line for each method."""
     axes.axhline(dense, color=GREY, linestyle="--", label="unpruned")
     for marker, (method, rows) in zip(MARKERS, table.groupby("method", sort=False), strict=False):
-        found = rows.groupby("amount")["accuracy"].agg(["mean", "min", "max"])
-        (line,) = axes.plot(found.index, found["mean"], marker=marker, ms=5, label=method)
-        axes.fill_between(
-            found.index, found["min"], found["max"], color=line.get_color(), alpha=0.2
+        amounts = rows.groupby("amount")
+        found = amounts["accuracy"].agg(["mean", "min", "max"])
+        x = amounts[column].mean() if column != "amount" else found.index
+        (line,) = axes.plot(x, found["mean"], marker=marker, ms=5, label=method)
+        axes.fill_between(x, found["min"], found["max"], color=line.get_color(), alpha=0.2)
+
+
+@styled
+def filter_responses(weight: Tensor, image: Tensor, responses: Tensor) -> Figure:
+    """Draw a first layer's filters over what they make of one image.
+
+    Parameters
+    ----------
+    weight : filters x 1 x height x width
+    image : the image, 1 x 28 x 28
+    responses : what the filters put out for it, filters x height x width
+    """
+    count = len(weight)
+    figure = Figure(figsize=(0.62 * (count + 1), 1.7))
+    panels = figure.subplots(2, count + 1)
+    for axes in panels.flat:
+        axes.set_axis_off()
+    draw_digit(panels[1, 0], image)
+    panels[1, 0].set_title("image", fontsize=8, pad=2)
+    reach = float(weight.abs().max())
+    for i in range(count):
+        panels[0, i + 1].imshow(weight[i, 0].numpy(), cmap="PuOr", vmin=-reach, vmax=reach)
+        panels[0, i + 1].set_title(str(i), fontsize=8, pad=2)
+        panels[1, i + 1].imshow(responses[i].numpy(), cmap="Greys", vmin=0)
+    figure.tight_layout(pad=0.3)
+    return figure
+
+
+@styled
+def score_bars(scores: dict[str, Tensor], amount: float = 0.0) -> Figure:
+    """Draw the scores of each layer's filters, largest first; those that would go are hollow.
+
+    Parameters
+    ----------
+    scores : what `filter_scores` returns
+    amount : fraction of each layer's filters to mark
+    """
+    figure = Figure(figsize=(2.9 * len(scores), 2.3))
+    panels = figure.subplots(1, len(scores), squeeze=False)[0]
+    for axes, (name, values) in zip(panels, scores.items(), strict=True):
+        ranked = values.sort(descending=True).values.numpy()
+        stay = len(ranked) - round(amount * len(ranked))
+        axes.bar(range(stay), ranked[:stay], color=BLUE)
+        axes.bar(
+            range(stay, len(ranked)), ranked[stay:], color="white", edgecolor=ORANGE, hatch="///"
         )
-    _percent(axes, xlabel="weights removed", ylabel="accuracy")
-    axes.legend(loc="lower left")
+        axes.set(xlabel=f"filters of {name}, by score", ylim=(0, None), xticks=[])
+    panels[0].set_ylabel("score")
     figure.tight_layout()
     return figure
 

@@ -129,12 +129,16 @@ def dense_bytes(model: nn.Module) -> int:
 
 
 def sparse_bytes(model: nn.Module) -> int:
-    """Count the bytes of the quick encodings in memory; `model_bytes` tries harder, slower."""
+    """Count the bytes of each tensor as it is or by a quick encoding, whichever is shorter.
+
+    `model_bytes` tries harder, slower.
+    """
     quick = [ENCODINGS[kind][0] for kind in ("bitmask", "gaps")]
-    return sum(
-        min(len(encode(_bits(tensor))) for encode in quick)
-        for tensor in model.state_dict().values()
-    )
+    total = 0
+    for tensor in model.state_dict().values():
+        bits = _bits(tensor)
+        total += min(bits.nbytes, *(len(encode(bits)) for encode in quick))
+    return total
 
 
 def _bits(tensor: Tensor) -> np.ndarray:

@@ -65,6 +65,45 @@ def latency(
     ]
 
 
+def layer_latency(
+    models: Mapping[str, nn.Sequential],
+    batch: int = 1,
+    threads: int | None = 1,
+    *,
+    rounds: int = 30,
+    image_shape: tuple[int, ...] = (1, 28, 28),
+) -> pd.DataFrame:
+    """Time the layers of several networks of the same structure, the networks in turn.
+
+    Parameters
+    ----------
+    As for `latency`.
+
+    Returns
+    -------
+    Table with a row for each layer and a column for each network: the median in
+    milliseconds for the whole batch.
+    """
+    stages: dict[str, dict[str, Callable[[Tensor], Tensor]]] = {}
+    with torch.inference_mode():
+        for name, model in models.items():
+            values = torch.randn(batch, *image_shape, generator=torch.Generator().manual_seed(0))
+            with evaluating(model):
+                for layer_name, layer in model.named_children():
+                    stages.setdefault(layer_name, {})[name] = _with_input(layer, values)
+                    values = layer(values)
+    medians = {
+        layer: latency(calls, batch, threads, rounds=rounds).set_index("model")["median"]
+        for layer, calls in stages.items()
+    }
+    return pd.DataFrame(medians).T.rename_axis("layer")
+
+
+def _with_input(layer: nn.Module, values: Tensor) -> Callable[[Tensor], Tensor]:
+    """Return a function of anything that gives a layer always the same input."""
+    return lambda _images: layer(values)
+
+
 @contextlib.contextmanager
 def _threads(count: int | None) -> Iterator[int]:
     """Use so many threads for a `with` block; give the number in use."""

@@ -1,7 +1,7 @@
 """The lessons as a student meets them: a real JupyterLab, a real browser, a real kernel."""
 
 import pytest
-from browser import NoBrowserError, chromium, errors_shown, open_lesson, run_all, server
+from browser import NoBrowserError, chromium, errors_shown, open_lesson, run_all, run_only, server
 from conftest import PROJECT
 
 import labutils as lab
@@ -178,3 +178,30 @@ def test_readable_at_double_zoom(magnitude):
     assert page.evaluate("node => node.scrollWidth <= node.clientWidth + 1")
     screenshot(magnitude, "explorer_zoomed")
     magnitude.set_viewport_size({"width": 1280, "height": 900})
+
+
+def test_filters_by_keyboard(browser, address, model, digits):
+    """Lesson 03's explorer: the network shrinks, and is timed."""
+    page = open_lesson(browser, address, "03_structured_pruning")
+    run_only(page, ["digits = lab.load_mnist()", "lab.pruning_explorer("])
+    explorer, handle = first_explorer(page)
+    handle.focus()
+    for _ in range(10):
+        page.keyboard.press("ArrowRight")
+    slim = lab.prune_filters(model, 0.4)
+    found = lab.evaluate(slim, digits.validation)
+    texts = {
+        "accuracy": f"{found.accuracy:.2%}",
+        "widths": ", ".join(map(str, slim.widths)),
+        "macs": f"{lab.count_macs(slim):,}",
+        "nonzero": f"{sum(p.numel() for p in slim.parameters()):,}",
+        "time64": " ms",
+    }
+    for name, text in texts.items():
+        explorer.locator(f"[data-figure={name}]", has_text=text).wait_for(timeout=20_000)
+    explorer.get_by_role("img", name="Filters left: conv1 10 of 16").wait_for()
+    explorer.get_by_role("img", name="Cost left: filters 60%").wait_for()
+    assert errors_shown(page) == []
+    assert explorer.get_by_role("alert").count() == 0
+    screenshot(page, "filters")
+    page.close()

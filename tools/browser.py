@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from playwright.sync_api import Browser, Error, Page, sync_playwright
@@ -135,6 +135,27 @@ def run_all(page: Page, timeout: float = 180) -> None:
         if errors or time.monotonic() > deadline:
             raise AssertionError(f"the lesson stopped: {errors or 'no end after some time'}")
         time.sleep(0.3)
+
+
+def run_only(page: Page, fragments: Sequence[str], timeout: float = 60) -> None:
+    """Clear all outputs, then run only the cells whose source holds these, one after another."""
+    page.evaluate("void window.jupyterapp.commands.execute('notebook:clear-all-cell-outputs')")
+    for fragment in fragments:
+        page.evaluate(
+            """fragment => {
+                const notebook = window.jupyterapp.shell.currentWidget.content;
+                const cells = notebook.model.sharedModel.cells;
+                const index = cells.findIndex(cell => cell.source.includes(fragment));
+                notebook.activeCellIndex = index;
+                notebook.deselectAll();
+                void window.jupyterapp.commands.execute('notebook:run-cell');
+            }""",
+            fragment,
+        )
+        found = f"{CODE_CELLS}.find(cell => cell.source.includes(fragment))"
+        page.wait_for_function(
+            f"fragment => {found}.execution_count !== null", arg=fragment, timeout=timeout * 1000
+        )
 
 
 def errors_shown(page: Page) -> list[str]:
