@@ -236,6 +236,16 @@ def test_sensitivity_prunes_one_layer_at_a_time(model, digits):
         lab.sensitivity(model, split, amounts=(0.5, 2))
 
 
+def test_sensitivity_of_filters(model, digits):
+    split = digits.validation[:300]
+    table = lab.sensitivity(
+        model, split, (0, 0.7), prune=lab.prune_filters, layers=model.counted, progress=False
+    )
+    assert list(table["layer"]) == ["conv1", "conv1", "conv2", "conv2", "fc1", "fc1"]
+    slim = lab.prune_filters(model, {"conv2": 0.7})
+    assert table["accuracy"][3] == lab.evaluate(slim, split).accuracy
+
+
 def test_published_behaviour_of_the_pretrained_network(model, digits):
     """The figures every lesson builds on: a plateau, then a cliff; per layer breaks first."""
     accuracy = {

@@ -129,3 +129,20 @@ def test_macs_with_a_weight_that_is_not_zero():
 def test_macs_of_other_pictures():
     model = nn.Sequential(nn.Conv2d(3, 8, 3, stride=2, groups=1), nn.ReLU())
     assert lab.count_macs(model, (3, 33, 17)) == 16 * 8 * 8 * 27
+
+
+@pytest.mark.parametrize("count", [2, 3, 5, 10, 20, 500])
+def test_interval_of_a_mean_is_students(count):
+    from scipy import stats
+
+    values = torch.randn(count, generator=torch.Generator().manual_seed(count)).double().numpy()
+    mean, low, high = lab.mean_interval(values)
+    expected = stats.t.interval(0.95, count - 1, values.mean(), stats.sem(values))
+    assert mean == pytest.approx(values.mean())
+    assert (low, high) == pytest.approx(expected, rel=2e-2 if count > 20 else 1e-5)
+
+
+@pytest.mark.parametrize("values", [[], [1.0], [1.0, float("nan")], [[1.0, 2.0], [3.0, 4.0]]])
+def test_no_interval_without_numbers(values):
+    with pytest.raises(ValueError, match="at least two finite numbers, one for each seed"):
+        lab.mean_interval(values)

@@ -124,3 +124,44 @@ def test_sensitivity_curves_have_a_line_for_each_layer():
     lines = {line.get_label(): list(line.get_ydata()) for line in axes.lines}
     assert lines["conv1"] == lines["fc1"] == [0.9, 0.5]
     assert len({line.get_marker() for line in axes.lines}) == 3  # told apart without colour
+
+
+def test_accuracy_against_costs_at_the_mean_cost_of_each_amount():
+    rows = [
+        ("a", 0.5, seed, accuracy, 10 * seed, 2.0) for seed, accuracy in enumerate((0.8, 0.9, 1.0))
+    ]
+    columns = ["method", "amount", "seed", "accuracy", "kB", "ms"]
+    table = pd.DataFrame(rows, columns=columns)
+    figure = lab.accuracy_against(table, {"kB": "size, kB", "ms": "time, ms"}, dense=0.99)
+    left, right = figure.axes
+    assert [axes.get_xlabel() for axes in (left, right)] == ["size, kB", "time, ms"]
+    for axes, cost in ((left, 10), (right, 2)):
+        line = {line.get_label(): line for line in axes.lines}["a"]
+        assert line.get_xdata().tolist() == [cost]
+        assert line.get_ydata().tolist() == pytest.approx([0.9])
+        assert axes.get_xlim()[0] == 0
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["unpruned", "a"]
+
+
+def test_filter_responses_draw_each_filter_over_its_answer(model, digits):
+    image = digits.test.images[0]
+    answers = torch.rand(16, 28, 28)
+    figure = lab.filter_responses(model.conv1.weight.detach(), image, answers)
+    drawn = [axes.images[0].get_array() for axes in figure.axes if axes.images]
+    assert len(drawn) == 1 + 2 * 16
+    filters = {tuple(weight.flatten().tolist()) for weight in model.conv1.weight.detach()}
+    assert filters == {tuple(picture.flatten()) for picture in drawn if picture.size == 9}
+    assert (drawn[-1] == answers[15].numpy()).all()
+
+
+def test_score_bars_mark_those_that_would_go(model):
+    scores = lab.filter_scores(model)
+    for axes, values in zip(lab.score_bars(scores, 0.25).axes, scores.values(), strict=True):
+        heights = [bar.get_height() for bar in axes.patches]
+        assert heights == pytest.approx(sorted(values.tolist(), reverse=True))
+        hatched = [bar for bar in axes.patches if bar.get_hatch()]
+        assert len(hatched) == len(values) // 4
+        assert max(bar.get_height() for bar in hatched) == pytest.approx(
+            heights[len(heights) - len(hatched)]
+        )

@@ -1,5 +1,6 @@
 """The files around the code agree with each other."""
 
+import json
 import re
 import subprocess
 import sys
@@ -44,11 +45,20 @@ def tracked_texts():
             yield name, (PROJECT / name).read_text(encoding="utf-8")
 
 
+def prose():
+    """The texts with links: pages, and the text cells of notebooks."""
+    for name, text in tracked_texts():
+        if name.endswith(".md"):
+            yield name, text
+        elif name.endswith(".ipynb"):
+            cells = json.loads(text)["cells"]
+            texts = ["".join(c["source"]) for c in cells if c["cell_type"] == "markdown"]
+            yield name, "\n".join(texts)
+
+
 def test_links_between_the_texts_lead_somewhere():
     checked = 0
-    for name, text in tracked_texts():
-        if not name.endswith((".md", ".ipynb")):
-            continue
+    for name, text in prose():
         for target in re.findall(r"\]\((?!https?:|#)([^)#\s]+)\)", text):
             checked += 1
             assert ((PROJECT / name).parent / target).exists(), f"{name} links to {target}"

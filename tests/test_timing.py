@@ -46,3 +46,19 @@ def test_wrong_numbers(model, option, value):
 def test_no_network():
     with pytest.raises(ValueError, match="no network to time"):
         lab.latency({})
+
+
+def test_layers_are_timed_on_the_input_they_have_in_the_network(model):
+    seen = {}
+    for name, layer in model.named_children():
+        layer.register_forward_hook(
+            lambda _, inputs, __, name=name: seen.setdefault(name, []).append(inputs[0].shape)
+        )
+    slim = lab.prune_filters(lab.load_pretrained(), 0.5)
+    table = lab.layer_latency({"dense": model, "slim": slim}, batch=3, rounds=2)
+    assert list(table.index) == [name for name, _ in model.named_children()]
+    assert list(table.columns) == ["dense", "slim"]
+    assert (table.to_numpy() > 0).all()
+    assert set(seen["conv2"]) == {(3, 16, 14, 14)}
+    assert len(seen["conv2"]) == 1 + 3 + 2  # to get the next layer's input, to warm up, to time
+    assert set(seen["fc1"]) == {(3, 1568)}
