@@ -5,8 +5,11 @@ import sys
 try:
     from labutils._hints import explain_missing_names
     from labutils._home import lab_home
+    from labutils.chooser import network_chooser, qualify
+    from labutils.comparison import compare
     from labutils.data import Digits, Split, load_mnist
     from labutils.files import load_model, load_pretrained, save_model
+    from labutils.findings import Verdict, pareto_front, report, verdict
     from labutils.installation import check_installation
     from labutils.layers import prunable_layers
     from labutils.magnitude import (
@@ -16,6 +19,7 @@ try:
         sensitivity,
         sparsity,
     )
+    from labutils.measurement import Measurement, measure
     from labutils.metrics import (
         Evaluation,
         count_macs,
@@ -42,6 +46,7 @@ try:
     )
     from labutils.sizes import Sizes, load_compressed, model_bytes, save_compressed, sparse_bytes
     from labutils.structured import filter_scores, keep_filters, prune_filters
+    from labutils.tables import load_comparison, save_comparison
     from labutils.timing import latency, layer_latency
     from labutils.training import History, best_device, train
     from labutils.widgets import pruning_explorer
@@ -59,13 +64,16 @@ __all__ = [
     "History",
     "LeNet5",
     "LeNet300",
+    "Measurement",
     "SimpleCNN",
     "Sizes",
     "Split",
+    "Verdict",
     "accuracy_against",
     "accuracy_bands",
     "best_device",
     "check_installation",
+    "compare",
     "confidence_bars",
     "count_macs",
     "digit_grid",
@@ -78,20 +86,27 @@ __all__ = [
     "layer_latency",
     "layer_table",
     "learning_curves",
+    "load_comparison",
     "load_compressed",
     "load_mnist",
     "load_model",
     "load_pretrained",
     "magnitude_mask",
     "mean_interval",
+    "measure",
     "model_bytes",
+    "network_chooser",
     "network_diagram",
+    "pareto_front",
     "predict",
     "prunable_layers",
     "prune_filters",
     "prune_magnitude",
     "prune_random",
     "pruning_explorer",
+    "qualify",
+    "report",
+    "save_comparison",
     "save_compressed",
     "save_model",
     "score_bars",
@@ -102,6 +117,7 @@ __all__ = [
     "sparsity",
     "tensors_side_by_side",
     "train",
+    "verdict",
     "weight_histograms",
     "wilson_interval",
 ]

@@ -47,7 +47,7 @@ def latency(
     times: dict[str, list[float]] = {name: [] for name in models}
     with contextlib.ExitStack() as stack:
         stack.enter_context(torch.inference_mode())
-        used = stack.enter_context(_threads(threads))
+        used = stack.enter_context(cpu_threads(threads))
         for model in models.values():
             if isinstance(model, nn.Module):
                 stack.enter_context(evaluating(model))
@@ -105,7 +105,7 @@ def _with_input(layer: nn.Module, values: Tensor) -> Callable[[Tensor], Tensor]:
 
 
 @contextlib.contextmanager
-def _threads(count: int | None) -> Iterator[int]:
+def cpu_threads(count: int | None) -> Iterator[int]:
     """Use so many threads for a `with` block; give the number in use."""
     before = torch.get_num_threads()
     if count is not None:
