@@ -19,8 +19,10 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from torch import Tensor, nn
 
 from labutils.data import PIXEL_MEAN, PIXEL_STD
+from labutils.findings import pareto_front
 from labutils.layers import prunable_layers
 from labutils.metrics import layer_table
+from labutils.tables import UNPRUNED
 from labutils.training import History
 
 # Okabe & Ito's colours, told apart with any kind of colour vision.
@@ -264,25 +266,48 @@ def accuracy_bands(table: pd.DataFrame, dense: float, removed: str = "weights re
 
 
 @styled
-def accuracy_against(table: pd.DataFrame, costs: dict[str, str], dense: float) -> Figure:
+def accuracy_against(
+    table: pd.DataFrame,
+    costs: dict[str, str],
+    dense: float | None = None,
+    *,
+    pareto: bool = False,
+) -> Figure:
     """Draw accuracy against what networks cost, a panel for each kind of cost.
 
     Parameters
     ----------
     table : columns `method`, `amount`, `seed`, `accuracy`, and one for each cost
     costs : from column to what stands under the axis, with the unit
-    dense : accuracy of the unpruned networks, drawn as a line
+    dense : accuracy of the unpruned networks, drawn as a line; if not given, that of the rows
+        whose method is "unpruned", which are drawn as a cross
+    pareto : whether to ring the means that no other mean beats
     """
-    figure = Figure(figsize=(4.3 * len(costs), 3.6), layout="constrained")
-    panels = figure.subplots(1, len(costs), sharey=True, squeeze=False)[0]
-    for axes, (column, label) in zip(panels, costs.items(), strict=True):
-        _bands(axes, table, column, dense)
+    unpruned = table[table["method"] == UNPRUNED]
+    pruned = table[table["method"] != UNPRUNED]
+    columns = min(2, len(costs))
+    rows = -(-len(costs) // columns)
+    figure = Figure(figsize=(4.3 * columns, 0.7 + 2.9 * rows), layout="constrained")
+    panels = figure.subplots(rows, columns, sharey=True, squeeze=False)
+    for axes, (column, label) in zip(panels.flat, costs.items(), strict=False):
+        _bands(axes, pruned, column, unpruned["accuracy"].mean() if dense is None else dense)
+        if len(unpruned):
+            at = unpruned[[column, "accuracy"]].mean()
+            axes.plot(at[column], at["accuracy"], marker="X", ms=8, color=GREY, zorder=3)
+        if pareto:
+            means = table.groupby(["method", "amount"])[[column, "accuracy"]].mean()
+            best = means[pareto_front(means, column)]
+            ring = {"marker": "o", "ms": 12, "mfc": "none", "mec": "black", "linestyle": "none"}
+            axes.plot(best[column], best["accuracy"], label="nothing beats it", **ring)
         axes.set(xlabel=label)
         axes.set_xlim(left=0)
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
-    panels[0].set_ylabel("accuracy")
-    lines, names = panels[0].get_legend_handles_labels()
-    figure.legend(lines, names, loc="outside lower center", ncols=len(names))
+    for axes in panels.flat[len(costs) :]:
+        axes.set_axis_off()
+    for axes in panels[:, 0]:
+        axes.set_ylabel("accuracy")
+    lines, names = panels[0, 0].get_legend_handles_labels()
+    figure.legend(lines, names, loc="outside lower center", ncols=min(5, len(names)))
     return figure
 
 

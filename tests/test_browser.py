@@ -79,16 +79,16 @@ def run_cell(page, cell, source):
 
 
 # JupyterLab may drop cells far from the window from the page; ask it to bring this one back.
-SCROLL_TO_EXPLORER = """() => {
+SCROLL_TO = """fragment => {
     const notebook = window.jupyterapp.shell.currentWidget.content;
-    const isExplorer = cell => cell.source.includes('lab.pruning_explorer(');
-    void notebook.scrollToItem(notebook.model.sharedModel.cells.findIndex(isExplorer), 'center');
+    const wanted = cell => cell.source.includes(fragment);
+    void notebook.scrollToItem(notebook.model.sharedModel.cells.findIndex(wanted), 'center');
 }"""
 
 
 def first_explorer(page):
     """The first explorer of a lesson, its slider, and what it should show by the functions."""
-    page.evaluate(SCROLL_TO_EXPLORER)
+    page.evaluate(SCROLL_TO, "lab.pruning_explorer(")
     explorer = page.locator(".widget-vbox", has=page.locator(".lab-explorer-page")).first
     handle = explorer.locator(".noUi-handle").first
     handle.evaluate("node => node.scrollIntoView({block: 'center'})")
@@ -204,4 +204,30 @@ def test_filters_by_keyboard(browser, address, model, digits):
     assert errors_shown(page) == []
     assert explorer.get_by_role("alert").count() == 0
     screenshot(page, "filters")
+    page.close()
+
+
+def test_chooser_by_keyboard(browser, address):
+    """Lesson 04's chooser: limits by slider, networks within them listed."""
+    page = open_lesson(browser, address, "04_comparison")
+    cells = ["digits = lab.load_mnist()", "methods = {", "candidates = lab.compare("]
+    run_only(page, [*cells, "lab.network_chooser("])
+    page.evaluate(SCROLL_TO, "lab.network_chooser(")
+    chooser = page.locator(".widget-vbox", has=page.locator(".lab-chooser-page")).first
+    kilobytes, _, accuracy = (chooser.locator(".noUi-handle").nth(i) for i in range(3))
+    kilobytes.evaluate("node => node.scrollIntoView({block: 'center'})")
+    count = chooser.locator("[data-figure=qualify]")
+    accuracy.focus()
+    page.keyboard.press("Home")  # accuracy: at least 0
+    kilobytes.focus()
+    page.keyboard.press("End")  # size: at most the largest
+    page.wait_for_function("node => node.innerText === '21'", arg=count.element_handle())
+    screenshot(page, "chooser")
+    rows = chooser.locator("tbody tr")
+    accuracies = [float(text.split("%")[0].split()[-1]) for text in rows.all_inner_texts()]
+    assert accuracies == sorted(accuracies, reverse=True)
+    kilobytes.focus()
+    page.keyboard.press("Home")  # size: at most 0
+    chooser.get_by_text("Loosen a limit").wait_for()
+    assert errors_shown(page) == []
     page.close()

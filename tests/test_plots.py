@@ -165,3 +165,23 @@ def test_score_bars_mark_those_that_would_go(model):
         assert max(bar.get_height() for bar in hatched) == pytest.approx(
             heights[len(heights) - len(hatched)]
         )
+
+
+def test_accuracy_against_rings_the_means_nothing_beats():
+    rows = [
+        ("unpruned", 0.0, 0, 0.99, 100),
+        ("a", 0.5, 0, 0.98, 50),
+        ("a", 0.9, 0, 0.50, 10),
+        ("b", 0.5, 0, 0.40, 60),
+    ]
+    table = pd.DataFrame(rows, columns=["method", "amount", "seed", "accuracy", "kB"])
+    costs = dict.fromkeys(["kB", "accuracy", "seed"], "cost")
+    figure = lab.accuracy_against(table, costs, pareto=True)
+    lines = {line.get_label(): line for line in figure.axes[0].lines}
+    ringed = zip(*lines["nothing beats it"].get_data(), strict=True)
+    assert set(ringed) == {(100, 0.99), (50, 0.98), (10, 0.50)}
+    assert set(lines["unpruned"].get_ydata()) == {0.99}  # taken from the table
+    assert "a" in lines
+    assert lines["b"].get_marker() != lines["a"].get_marker()
+    assert len(figure.axes) == 4  # a grid of two by two, the last one empty
+    assert not figure.axes[3].axison
