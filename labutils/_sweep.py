@@ -14,7 +14,7 @@ from multiprocessing import get_context
 from typing import TypeVar
 
 Task, Result = TypeVar("Task"), TypeVar("Result")
-ATTEMPTS = 3  # for a task whose process dies: it may have died of another task
+ATTEMPTS = 3  # for a task whose process dies: once in company, then alone
 AHEAD = 2  # tasks waiting for each process, so that none is idle
 CLUSTER_AHEAD = 200  # the same where the number of workers is not known
 
@@ -50,19 +50,23 @@ def _outcome(work: Callable[[Task], Result], task: Task) -> Result | Exception:
 def _run_in(
     pools: "_Pools", work: Callable[[Task], Result], tasks: Sequence[Task]
 ) -> Iterator[tuple[int, Result | Exception]]:
-    waiting, deaths = deque(range(len(tasks))), Counter()
-    while waiting or pools.running:
-        while waiting and pools.has_room():
-            place = waiting.popleft()
-            if not pools.submit(place, work, tasks[place]):
-                waiting.appendleft(place)
+    waiting, suspects, deaths = deque(range(len(tasks))), deque(), Counter()
+    while waiting or suspects or pools.running:
+        # Of the tasks that were under way when a process died, one is to blame: each is tried
+        # again alone, so that it takes no other along.
+        queue = suspects or waiting
+        while queue and pools.has_room(alone=bool(suspects)):
+            if not pools.submit(queue[0], work, tasks[queue[0]]):
+                break
+            queue.popleft()
+            if queue is suspects:
                 break
         for place, future in pools.finished():
             error = future.exception()
             if isinstance(error, BrokenExecutor):
                 deaths[place] += 1
                 if deaths[place] < ATTEMPTS:
-                    waiting.append(place)
+                    suspects.append(place)
                     continue
                 error = RuntimeError(
                     f"the process that ran it died {ATTEMPTS} times (killed, or out of memory)"
@@ -83,7 +87,9 @@ class _Pools:
             self.workers = executor
             self._renew()
 
-    def has_room(self) -> bool:
+    def has_room(self, alone: bool) -> bool:
+        if alone:
+            return not self.running
         return len(self.running) < (AHEAD * self.workers if self.workers else CLUSTER_AHEAD)
 
     def submit(self, place: int, work: Callable, task: object) -> bool:

@@ -1,6 +1,8 @@
 """Which of the measured networks fit my limits? Sliders in front of a table."""
 
 import math
+from collections.abc import Iterable
+from html import escape
 
 import ipywidgets
 import pandas as pd
@@ -106,9 +108,18 @@ def list_page(found: pd.DataFrame, total: int) -> str:
     if found.empty:
         return f"{head} Loosen a limit.</p>"
     shown = found.head(SHOWN)
-    cells = {column: shown[column].map(form.format) for column, form in COLUMNS.items()}
+    cells = pd.DataFrame({name: shown[name].map(form.format) for name, form in COLUMNS.items()})
     cells["amount"] = cells["amount"].where(shown["method"] != UNPRUNED, "")
-    return f"{head}</p>{pd.DataFrame(cells).to_html(index=False, border=0)}"
+    rows = "".join(f"<tr>{_cells('td', row)}</tr>" for row in cells.to_numpy())
+    return (
+        f'{head}</p><table style="border-collapse: collapse; line-height: 1.6"><thead><tr>'
+        f"{_cells('th', COLUMNS)}</tr></thead><tbody>{rows}</tbody></table>"
+    )
+
+
+def _cells(tag: str, texts: Iterable[str]) -> str:
+    style = "text-align: right; padding: 0 10px"
+    return "".join(f'<{tag} style="{style}">{escape(text)}</{tag}>' for text in texts)
 
 
 def _limit(description: str, largest: float, step: float) -> ipywidgets.FloatSlider:

@@ -37,7 +37,7 @@ def report_lines(table: pd.DataFrame) -> list[str]:
     lines = [
         "ORIGINAL MODEL" + (f" (mean of {networks} networks)" if networks > 1 else ""),
         f"  accuracy    {whole['accuracy']:.2%} on {seen}",
-        f"  size        {_kilobytes(whole['bytes_dense'])}",
+        f"  size        {whole['bytes_dense'] / 1000:.1f} kB",
         f"  parameters  {whole['parameters']:,.0f}, of which {whole['nonzero']:,.0f} are not zero",
     ]
     for method, rows in table[table["method"] != UNPRUNED].groupby("method", sort=False):
@@ -47,8 +47,8 @@ def report_lines(table: pd.DataFrame) -> list[str]:
 
 
 _HEAD = (
-    f"  {'amount':>6} {'accuracy':>8} {'change, points':>26} {'sparsity':>8} "
-    f"{'non-zero / total':>18} {'size':>9} {'no zeros':>9}"
+    f"{'amount':>6} {'accuracy':>8} {'change, points':>25} {'sparsity':>8} "
+    f"{'non-zero/total':>15} {'size, kB':>8} {'no zeros':>8}"
 )
 
 
@@ -58,16 +58,11 @@ def _line(amount: float, rows: pd.DataFrame) -> str:
     if len(rows) > 1:
         _, low, high = mean_interval(rows["change"])
         change += f" ({low:+.2f} to {high:+.2f})"
-    counts = f"{found['nonzero']:,.0f} / {found['parameters']:,.0f}"
+    counts = f"{found['nonzero']:,.0f}/{found['parameters']:,.0f}"
     return (
-        f"  {amount:6.0%} {found['accuracy']:8.2%} {change:>26} {found['sparsity']:8.1%} "
-        f"{counts:>18} {_kilobytes(found['bytes_dense']):>9} "
-        f"{_kilobytes(found['bytes_compressed']):>9}"
+        f"{amount:6.0%} {found['accuracy']:8.2%} {change:>25} {found['sparsity']:8.1%} "
+        f"{counts:>15} {found['bytes_dense'] / 1000:8.1f} {found['bytes_compressed'] / 1000:8.1f}"
     )
-
-
-def _kilobytes(count: float) -> str:
-    return f"{count / 1000:.1f} kB"
 
 
 def pareto_front(table: pd.DataFrame, cost: str, worth: str = "accuracy") -> pd.Series:

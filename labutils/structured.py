@@ -1,6 +1,7 @@
 """Structured pruning: whole filters and neurons are taken out, and the tensors shrink."""
 
 import copy
+import operator
 from collections.abc import Callable, Iterable, Mapping
 from numbers import Real
 
@@ -332,7 +333,13 @@ def _check_scores(name: str, layer: nn.Module, scores: Tensor) -> Tensor:
 
 def _check_kept(channels: Channels, kept: Iterable[int]) -> Tensor:
     """Return the indices of the filters that stay in rising order, or say what is wrong."""
-    indices = sorted(int(index) for index in kept)
+    try:
+        indices = sorted(operator.index(index) for index in kept)
+    except TypeError as error:
+        raise TypeError(
+            f"The filters to keep of {channels.layer} are given by their numbers, as [0, 2], not "
+            f"{kept!r}."
+        ) from error
     if (
         not indices
         or len(set(indices)) < len(indices)

@@ -474,6 +474,13 @@ def test_wrong_filters_to_keep(model, kept):
         lab.keep_filters(model, {"fc2": [0]})
 
 
+@pytest.mark.parametrize("kept", [[0.5], 3, ["a"], None])
+def test_filters_to_keep_are_numbers(model, kept):
+    with pytest.raises(TypeError, match=r"of conv1 are given by their numbers, as \[0, 2\], not"):
+        lab.keep_filters(model, {"conv1": kept})
+    assert lab.keep_filters(model, {"conv1": torch.tensor([2, 0])}).widths == (2, 32, 64)
+
+
 def test_groups_must_stay_equal():
     model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Conv2d(4, 4, 3, groups=2))
     assert lab.keep_filters(model, {"0": [3, 1]})[1].in_channels == 2
