@@ -9,7 +9,7 @@ try:
     from labutils.comparison import compare
     from labutils.data import Digits, Split, load_mnist
     from labutils.files import load_model, load_pretrained, save_model
-    from labutils.findings import Verdict, pareto_front, report, verdict
+    from labutils.findings import Verdict, paired_latency, pareto_front, report, verdict
     from labutils.installation import check_installation
     from labutils.layers import prunable_layers
     from labutils.magnitude import (
@@ -97,6 +97,7 @@ __all__ = [
     "model_bytes",
     "network_chooser",
     "network_diagram",
+    "paired_latency",
     "pareto_front",
     "predict",
     "prunable_layers",

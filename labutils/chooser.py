@@ -7,6 +7,7 @@ from html import escape
 import ipywidgets
 import pandas as pd
 
+from labutils.findings import paired_latency
 from labutils.panels import problem
 from labutils.tables import UNPRUNED
 
@@ -31,7 +32,7 @@ def qualify(
     ----------
     table : what `compare` returns
     kilobytes : at most so large in a file without zeros, indices counted
-    milliseconds : at most so long for the batch they were timed with
+    milliseconds : at most so long for the batch they were timed with, see `paired_latency`
     accuracy : at least so accurate, in [0, 1]
 
     Returns
@@ -40,7 +41,7 @@ def qualify(
     """
     measured = table[table["error"] == ""]
     found = measured.assign(
-        kB=measured["bytes_compressed"] / 1000, ms=measured["latency"], MACs=measured["macs"]
+        kB=measured["bytes_compressed"] / 1000, ms=paired_latency(measured), MACs=measured["macs"]
     )
     fits = (
         (found["kB"] <= kilobytes) & (found["ms"] <= milliseconds) & (found["accuracy"] >= accuracy)
@@ -72,7 +73,7 @@ class NetworkChooser(ipywidgets.VBox):
     def __init__(self, table: pd.DataFrame) -> None:
         self.table = table
         self.kilobytes = _limit("at most (kB)", table["bytes_compressed"].max() / 1000, 1)
-        self.milliseconds = _limit("at most (ms)", table["latency"].max(), 0.1)
+        self.milliseconds = _limit("at most (ms)", paired_latency(table).max(), 0.1)
         self.accuracy = _limit("at least (%)", 100, 0.1)
         self.accuracy.value = 90
         self.page = ipywidgets.HTML()

@@ -65,6 +65,17 @@ def _line(amount: float, rows: pd.DataFrame) -> str:
     )
 
 
+def paired_latency(table: pd.DataFrame) -> pd.Series:
+    """Return milliseconds that can be compared between rows measured at different moments.
+
+    Each network was timed in turn with its unpruned one, so their ratio is sound even where
+    the machine was busier for some rows. The milliseconds are that ratio applied to the median
+    of the unpruned networks; where there are none, those measured.
+    """
+    unpruned = table.loc[table["method"] == UNPRUNED, "latency"]
+    return table["latency"] if unpruned.empty else unpruned.median() / table["speedup"]
+
+
 def pareto_front(table: pd.DataFrame, cost: str, worth: str = "accuracy") -> pd.Series:
     """Tell which rows no other row beats: none costs as little or less and is worth more.
 

@@ -84,3 +84,11 @@ def test_verdicts(values, limit, word):
 def test_verdict_wants_one_limit(limits):
     with pytest.raises(ValueError, match="Give one limit"):
         lab.verdict([1.0, 2.0], **limits)
+
+
+def test_paired_latency_is_the_ratio_applied_to_the_unpruned_median(table):
+    found = lab.paired_latency(table)
+    unpruned = table[table["method"] == "unpruned"]["latency"].median()
+    assert (found * table["speedup"]).tolist() == pytest.approx([unpruned] * len(table))
+    alone = table[table["method"] == "structured"]
+    assert lab.paired_latency(alone).tolist() == alone["latency"].tolist()
