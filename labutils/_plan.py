@@ -143,6 +143,8 @@ def check_amounts_once(given: Sequence[float]) -> list[float]:
 def check_networks(given: Mapping[int, nn.Module] | nn.Module | None) -> dict[int, nn.Module]:
     if given is None:
         return {seed: load_pretrained(seed) for seed in SEEDS}
+    if not isinstance(given, (nn.Module, Mapping)):
+        given = {0: given}  # named below
     networks = {0: given} if isinstance(given, nn.Module) else dict(given)
     wrong = [
         type(network).__name__

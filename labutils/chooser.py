@@ -18,8 +18,8 @@ COLUMNS = {
     "accuracy": "{:.2%}",
     "kB": "{:.1f}",
     "ms": "{:.2f}",
-    "MACs": "{:,}",
-    "parameters": "{:,}",
+    "MACs": "{:,.0f}",  # whole numbers, but floats in a table with failed rows
+    "parameters": "{:,.0f}",
 }
 
 

@@ -160,7 +160,7 @@ class Ranking:
         layer = torch.cat([torch.full((len(v) - 1,), i) for i, v in enumerate(self.value.values())])
         value = torch.cat([value[1:] for value in self.value.values()])
         keep = {name: order.shape[1] for name, order in self.order.items()}
-        # The later one of equals goes first: of one layer, that is the one with fewer rights.
+        # Of equals the later one goes first, so that each layer loses its slots from the end.
         for i in layer.flip(0)[value.flip(0).argsort(stable=True)].tolist():
             wanted -= len(self.order[names[i]])
             if wanted < 0:

@@ -49,6 +49,11 @@ def test_sliders_list_what_qualifies(table):
     assert "qualify" in bundle["text/html"]
 
 
+def test_whole_numbers_stay_whole_beside_failed_rows(table):
+    mixed = table.astype({"macs": float, "parameters": float})
+    assert "105,866<" in lab.network_chooser(mixed).page.value
+
+
 def test_failed_rows_never_qualify(table):
     broken = table.assign(error=["ValueError: no"] * len(table))
     assert lab.qualify(broken, 1e9, 1e9, 0).empty

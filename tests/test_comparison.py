@@ -205,6 +205,7 @@ def test_methods_that_break_the_rules_are_named(model, method, error, message, e
         ({"amounts": (50,)}, ValueError, "for 50% write 0.5"),
         ({"networks": {}}, TypeError, "networks holds nothing"),
         ({"networks": {0: "a"}}, TypeError, "networks holds str"),
+        ({"networks": 5}, TypeError, "networks holds int: give a network, or a dictionary"),
         ({"part": "exam"}, ValueError, "part='exam': choose train, validation, test"),
         ({"images": 0}, ValueError, "images=0"),
         ({"batch": 0}, ValueError, "batch=0"),

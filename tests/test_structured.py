@@ -3,11 +3,13 @@ import io
 
 import pytest
 import torch
+import torch.export
 import torch_pruning
 from chains import chains
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.nn.utils import prune
 
 import labutils as lab
 from labutils.chains import cut, read_chain
@@ -458,7 +460,7 @@ def test_empty_calibration(model, digits, criterion):
 
 def test_weights_that_are_not_finite_or_not_there(model):
     masked = copy.deepcopy(model)
-    nn.utils.prune.l1_unstructured(masked.conv2, "weight", amount=0.5)
+    prune.l1_unstructured(masked.conv2, "weight", amount=0.5)
     with pytest.raises(ValueError, match=r"conv2\.weight is computed from other tensors"):
         lab.prune_filters(masked, 0.5)
     model.conv2.weight.data[3, 2, 1] = float("inf")
