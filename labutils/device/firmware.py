@@ -1,0 +1,193 @@
+"""A network as firmware: compiled for a microcontroller, run in an emulator, measured."""
+
+import hashlib
+import os
+import subprocess
+import sys
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from labutils._home import cache_folder
+from labutils.device.emulator import PROCESSORS, Emulator
+from labutils.device.packing import check_format
+from labutils.device.quantization import LAYERS, Int8Network
+from labutils.device.source import rows_of, weights_header
+from labutils.models import SimpleCNN
+
+SOURCES = Path(__file__).parent / "c"
+# -g keeps the names of functions and variables, which the emulator needs; nothing else.
+OPTIONS = (
+    *("-O2", "-g", "-ffreestanding", "-fno-unwind-tables", "-fno-asynchronous-unwind-tables"),
+    "-Wl,--entry=infer",  # without an entry everything would be thrown away as unused
+)
+FIRST_SPARSE = 1  # conv1 has no zeros worth the trouble: 9 weights a filter
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """What a firmware costs on its device.
+
+    Attributes
+    ----------
+    instructions : executed for one image, in all
+    by_layer : the same by layer
+    flash, ram, stack : in bytes; flash with code and constants, RAM without the stack
+    """
+
+    instructions: int
+    by_layer: dict[str, int]
+    flash: int
+    ram: int
+    stack: int
+
+
+class Firmware:
+    """A SimpleCNN, real or in whole numbers, compiled and ready to run in the emulator.
+
+    Parameters
+    ----------
+    network : a SimpleCNN of any widths (float32), or what `quantize_int8` made of it
+    formats : how conv2, fc1 and fc2 are packed: "dense", "csr", "gaps" or "bitmask", by layer;
+        dense where not named
+    processor : "Cortex-M0+", "Cortex-M4F" or "Cortex-M7"
+
+    Raises
+    ------
+    TypeError, ValueError
+        Another network, an unknown layer, format or processor.
+    RuntimeError
+        The compiler refused, as when the network does not fit the memory; with what it said.
+    """
+
+    def __init__(
+        self,
+        network: SimpleCNN | Int8Network,
+        formats: Mapping[str, str] | None = None,
+        processor: str = "Cortex-M4F",
+    ) -> None:
+        if type(network) not in (SimpleCNN, Int8Network):
+            raise TypeError(
+                f"A {type(network).__name__} cannot become firmware: give a SimpleCNN, or what "
+                "quantize_int8 makes of one."
+            )
+        self.formats = _check_formats(formats or {})
+        if processor not in PROCESSORS:
+            raise ValueError(f"processor={processor!r}: choose {', '.join(PROCESSORS)}.")
+        self.network, self.processor = network, PROCESSORS[processor]
+        self.whole = isinstance(network, Int8Network)
+        self.emulator = Emulator(self._compile(), self.processor)
+
+    def logits(self, images: Tensor) -> Tensor:
+        """Run images N x 1 x 28 x 28 one by one; return int32 sums, or float32 logits, N x 10.
+
+        Real images for a real network; int8 ones, as `Int8Network.whole_numbers` makes them, for
+        one in whole numbers.
+        """
+        return torch.stack([self._run(image) for image in images])
+
+    def measure(self, image: Tensor) -> Footprint:
+        """Count what one image, 1 x 28 x 28, costs. Counts differ a little between images."""
+        self._run(image)
+        counts = self.emulator.count("infer", LAYERS)
+        return Footprint(
+            instructions=sum(counts.values()),
+            by_layer={name: counts[name] for name in LAYERS},
+            flash=self.emulator.flash,
+            ram=self.emulator.ram,
+            stack=self.emulator.stack("infer"),
+        )
+
+    def _run(self, image: Tensor) -> Tensor:
+        wanted = torch.int8 if self.whole else torch.float32
+        if image.dtype != wanted or image.numel() != 28 * 28:
+            raise ValueError(
+                f"The image is {tuple(image.shape)} of {image.dtype}: this firmware reads 28 x 28 "
+                f"of {wanted}."
+            )
+        self.emulator.write("image", np.ascontiguousarray(image.cpu().numpy()))
+        self.emulator.call("infer")
+        return torch.from_numpy(self.emulator.read("logits", "<i4" if self.whole else "<f4").copy())
+
+    def _compile(self) -> Path:
+        """Return the compiled firmware, from the cache if it was compiled before."""
+        header = weights_header(rows_of(self.network), self.formats, self.processor.has_simd)
+        options = [
+            *("-target", self.processor.target, f"-mcpu={self.processor.features}", *OPTIONS),
+            *([] if self.whole else ["-DFLOAT32"]),
+            *(["-DWIDE_STARTS"] if _is_wide(self.network, self.formats) else []),
+        ]
+        sources = sorted(SOURCES.iterdir())
+        told = [header, *options, *(source.read_text(encoding="utf-8") for source in sources)]
+        name = hashlib.sha256("\0".join(told).encode()).hexdigest()[:16]
+        folder = _firmware_folder()
+        target = folder / f"{name}.elf"
+        if not target.exists():
+            _build(header, options, target)
+        return target
+
+
+def _build(header: str, options: list[str], target: Path) -> None:
+    """Compile beside the target, then rename: it appears whole, whoever else compiles it too."""
+    work = target.with_suffix(f".{uuid.uuid4().hex}")
+    work.mkdir()
+    try:
+        (work / "weights.h").write_text(header, encoding="utf-8")
+        zig = str(target.parent / "zig")
+        done = subprocess.run(
+            [
+                *(sys.executable, "-m", "ziglang", "cc", *options, f"-I{work}"),
+                f"-Wl,-T,{SOURCES / 'memory.ld'}",
+                *(str(SOURCES / "network.c"), "-o", str(work / "firmware.elf")),
+            ],
+            env={**os.environ, "ZIG_GLOBAL_CACHE_DIR": zig, "ZIG_LOCAL_CACHE_DIR": zig},
+            capture_output=True,
+            text=True,
+        )
+        if done.returncode:
+            raise RuntimeError(f"The compiler refused the firmware: {done.stderr.strip()[-1000:]}")
+        (work / "firmware.elf").replace(target)
+    finally:
+        for file in work.iterdir():
+            file.unlink()
+        work.rmdir()
+
+
+def _firmware_folder() -> Path:
+    """Return the folder that keeps compiled firmware."""
+    folder = cache_folder() / "firmware"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".{uuid.uuid4().hex}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise PermissionError(
+            f"The folder {folder} cannot be written, and compiling needs one: set XDG_CACHE_HOME "
+            "to a folder of your own."
+        ) from error
+    return folder
+
+
+def _check_formats(formats: Mapping[str, str]) -> dict[str, str]:
+    packable = LAYERS[FIRST_SPARSE:]
+    for layer, format in formats.items():
+        if layer not in packable:
+            raise ValueError(
+                f"formats names {layer!r}: choose from {', '.join(packable)} (conv1 stays dense)."
+            )
+        check_format(format)
+    return dict(formats)
+
+
+def _is_wide(network: SimpleCNN | Int8Network, formats: Mapping[str, str]) -> bool:
+    """Whether some sparse layer has too many weights for 16-bit starts."""
+    sparse = [layer for layer in rows_of(network) if formats.get(layer.name, "dense") != "dense"]
+    # Gaps may add bridges, at most one in 255 places.
+    most = [int(la.weight.count_nonzero()) + la.weight.numel() // 255 for la in sparse]
+    return max(most, default=0) >= 2**16

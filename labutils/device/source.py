@@ -1,0 +1,113 @@
+"""The part of the firmware that is generated: weights.h, from a network."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from labutils.device.packing import PLACES, Packed, pack
+from labutils.device.quantization import LAYERS, Int8Network
+from labutils.models import SimpleCNN
+
+SIDE = 7  # of the pictures that fc1 reads
+SIMD_ORDER = [0, 2, 1, 3]  # of the weights of a convolution, four by four: see c/dense.h
+
+
+@dataclass(frozen=True)
+class Rows:
+    """One layer as the C code sees it.
+
+    Attributes
+    ----------
+    weight : rows x length, in the order in which the kernels walk over their inputs
+    bias, multiplier, shift : one for each row; the last two only of whole numbers
+    """
+
+    name: str
+    weight: Tensor
+    bias: Tensor
+    multiplier: Tensor | None = None
+    shift: Tensor | None = None
+
+    @property
+    def is_convolution(self) -> bool:
+        """Whether four positions are computed together."""
+        return self.name.startswith("conv")
+
+
+def rows_of(network: SimpleCNN | Int8Network) -> list[Rows]:
+    """Return the layers, their weights in the order of pixels that have their channels together."""
+    if isinstance(network, Int8Network):
+        return [
+            Rows(layer.name, _walk(layer.name, layer.weight), layer.bias, layer.multiplier,
+                 layer.shift)
+            for layer in network.layers
+        ]  # fmt: skip
+    layers = [(name, getattr(network, name)) for name in LAYERS]
+    return [Rows(n, _walk(n, layer.weight.detach()), layer.bias.detach()) for n, layer in layers]
+
+
+def weights_header(layers: Iterable[Rows], formats: Mapping[str, str], simd: bool) -> str:
+    """Write weights.h: for each layer its sizes, its kernel and its arrays.
+
+    Parameters
+    ----------
+    formats : from layer to how it is packed; dense where not named
+    simd : whether the processor multiplies pairs, which dense int8 convolutions lie in order for
+    """
+    parts = ["/* Generated: one network's weights. */\n"]
+    for layer in layers:
+        packed = pack(layer.weight, formats.get(layer.name, "dense"))
+        parts += [_sizes(layer, packed), *_arrays(layer, packed, simd)]
+    return "\n".join(parts)
+
+
+def _walk(name: str, weight: Tensor) -> Tensor:
+    if weight.dim() == 4:
+        return weight.permute(0, 2, 3, 1).flatten(1)
+    if name == "fc1":  # behind flatten, whose channels come one after the other
+        return weight.view(len(weight), -1, SIDE * SIDE).permute(0, 2, 1).flatten(1)
+    return weight
+
+
+def _sizes(layer: Rows, packed: Packed) -> str:
+    name = layer.name.upper()
+    return (
+        f"#define {name}_ROWS {packed.rows}\n"
+        f"#define {name}_LENGTH {packed.length}\n"
+        f"#define {name}_SPARSE {int(packed.format != 'dense')}\n"
+        f"#define {name}_ROW {packed.format}_{4 if layer.is_convolution else 1}\n"
+    )
+
+
+def _arrays(layer: Rows, packed: Packed, simd: bool) -> list[str]:
+    """Write a layer's arrays, then the structure that holds them together."""
+    values = packed.values
+    whole = not layer.bias.is_floating_point()
+    if simd and whole and layer.is_convolution and packed.format == "dense":
+        values = torch.tensor(values).view(-1, 4)[:, SIMD_ORDER].flatten().tolist()
+    place_type = PLACES[packed.format][0] if packed.places else "uint8_t"
+    fields = {
+        "values": ("value_t", values),
+        "starts": ("start_t", packed.starts),
+        "places": (place_type, packed.places),
+        "bias": ("sum_t", layer.bias.tolist()),
+        "multiplier": (
+            "int32_t",
+            layer.multiplier.tolist() if layer.multiplier is not None else [],
+        ),
+        "shift": ("uint8_t", layer.shift.tolist() if layer.shift is not None else []),
+    }
+    arrays = [
+        f"static const {kind} {layer.name}_{field}[] = {{{', '.join(map(_number, numbers))}}};\n"
+        for field, (kind, numbers) in fields.items()
+        if numbers
+    ]
+    given = [f"{layer.name}_{field}" if numbers else "0" for field, (_, numbers) in fields.items()]
+    entries = ", ".join([*given, str(packed.rows), str(packed.length)])
+    return [*arrays, f"static const layer_t {layer.name}_layer = {{{entries}}};\n"]
+
+
+def _number(value: float) -> str:
+    return f"{value!r}f" if isinstance(value, float) else str(value)
