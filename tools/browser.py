@@ -85,8 +85,17 @@ def server() -> Iterator[str]:
         try:
             yield _address(process, log)
         finally:
-            process.terminate()
-            process.wait(30)
+            _stop(process)
+
+
+def _stop(process: subprocess.Popen) -> None:
+    """Ask the server to stop; on a busy machine its kernels may take too long to say goodbye."""
+    process.terminate()
+    try:
+        process.wait(60)
+    except subprocess.TimeoutExpired:
+        process.kill()  # the kernels end by themselves when their server is gone
+        process.wait()
 
 
 def _address(process: subprocess.Popen, log: Path) -> str:
