@@ -11,8 +11,11 @@ try:
     from labutils.files import load_model, load_pretrained, save_model
     from labutils.findings import Verdict, paired_latency, pareto_front, report, verdict
     from labutils.installation import check_installation
+    from labutils.iterative import PruningStep, prune_iteratively
     from labutils.layers import prunable_layers
+    from labutils.live_recovery import recovery_explorer
     from labutils.magnitude import (
+        lamp_scores,
         magnitude_mask,
         prune_magnitude,
         prune_random,
@@ -44,6 +47,19 @@ try:
         tensors_side_by_side,
         weight_histograms,
     )
+    from labutils.recipes import (
+        prune_and_tune,
+        prune_before_training,
+        prune_in_steps,
+        prune_while_training,
+        rising_amounts,
+        train_from_scratch,
+        train_ticket,
+    )
+    from labutils.recovery import fine_tune, reinitialised, rewind, train_sparse
+    from labutils.recovery_plots import seed_dots, step_curves
+    from labutils.saliency import prune_snip, weight_saliency
+    from labutils.schedules import SCHEDULES, cubic_amount, learning_rates
     from labutils.sizes import Sizes, load_compressed, model_bytes, save_compressed, sparse_bytes
     from labutils.structured import filter_scores, keep_filters, prune_filters
     from labutils.tables import load_comparison, save_comparison
@@ -59,12 +75,14 @@ except ModuleNotFoundError as error:
     ) from error
 
 __all__ = [
+    "SCHEDULES",
     "Digits",
     "Evaluation",
     "History",
     "LeNet5",
     "LeNet300",
     "Measurement",
+    "PruningStep",
     "SimpleCNN",
     "Sizes",
     "Split",
@@ -76,16 +94,20 @@ __all__ = [
     "compare",
     "confidence_bars",
     "count_macs",
+    "cubic_amount",
     "digit_grid",
     "evaluate",
     "filter_responses",
     "filter_scores",
+    "fine_tune",
     "keep_filters",
     "lab_home",
+    "lamp_scores",
     "latency",
     "layer_latency",
     "layer_table",
     "learning_curves",
+    "learning_rates",
     "load_comparison",
     "load_compressed",
     "load_mnist",
@@ -101,25 +123,41 @@ __all__ = [
     "pareto_front",
     "predict",
     "prunable_layers",
+    "prune_and_tune",
+    "prune_before_training",
     "prune_filters",
+    "prune_in_steps",
+    "prune_iteratively",
     "prune_magnitude",
     "prune_random",
+    "prune_snip",
+    "prune_while_training",
     "pruning_explorer",
     "qualify",
+    "recovery_explorer",
+    "reinitialised",
     "report",
+    "rewind",
+    "rising_amounts",
     "save_comparison",
     "save_compressed",
     "save_model",
     "score_bars",
+    "seed_dots",
     "sensitivity",
     "sensitivity_curves",
     "show",
     "sparse_bytes",
     "sparsity",
+    "step_curves",
     "tensors_side_by_side",
     "train",
+    "train_from_scratch",
+    "train_sparse",
+    "train_ticket",
     "verdict",
     "weight_histograms",
+    "weight_saliency",
     "wilson_interval",
 ]
 

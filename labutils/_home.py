@@ -31,4 +31,9 @@ def lab_home() -> Path:
     for folder in (Path(__file__).resolve().parents[1], here, *here.parents):
         if (folder / "data" / "MNIST").is_dir() and (folder / "models").is_dir():
             return folder
+    return cache_folder()
+
+
+def cache_folder() -> Path:
+    """Return the user's folder for what can be made again; it need not be there."""
     return Path(platformdirs.user_cache_dir("eai-pruning-lab", appauthor=False))

@@ -1,15 +1,14 @@
 """What is to be compared: from what was asked for to a list of rows to measure."""
 
-import hashlib
 import pickle
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from dataclasses import dataclass, replace
 
-import torch
 from torch import nn
 
+from labutils.architecture import fingerprint
 from labutils.data import Digits, Split, load_mnist
 from labutils.files import load_pretrained
 from labutils.layers import check_amount
@@ -183,16 +182,3 @@ def refuse_unsendable(tasks: Sequence[Task], executor: Executor | int | None) ->
                 "function, where other processes cannot find it: define it in a .py file and "
                 "import it, compute here (executor=None), or use Dask, which sends functions whole."
             )
-
-
-def fingerprint(model: nn.Module) -> str:
-    """Return twelve characters that stand for a network's tensors.
-
-    >>> fingerprint(nn.ReLU())
-    'e3b0c44298fc'
-    """
-    digest = hashlib.sha256()
-    for name, tensor in model.state_dict().items():
-        digest.update(f"{name} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()[:12]

@@ -1,10 +1,13 @@
-"""Write a file whole or not at all."""
+"""Write a file whole or not at all, and one program at a time."""
 
+import contextlib
 import os
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
+
+from filelock import FileLock, Timeout
 
 
 def write_whole(path: Path, write: Callable[[BinaryIO], None]) -> None:
@@ -36,3 +39,28 @@ def write_whole(path: Path, write: Callable[[BinaryIO], None]) -> None:
         ) from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def only_writer(path: Path, doing: str = "comparing networks") -> Iterator[None]:
+    """Hold a file or folder for a `with` block; a second program that wants it is told so."""
+    if not path.parent.is_dir():
+        raise FileNotFoundError(
+            f"The folder {path.parent.resolve()} is not there: make it first, or choose another."
+        )
+    lock = FileLock(path.with_name(f".{path.name}.lock"), timeout=0)
+    try:
+        lock.acquire()
+    except PermissionError as error:
+        raise PermissionError(
+            f"{path.resolve()} cannot be written: choose a folder of your own."
+        ) from error
+    except Timeout as error:
+        raise RuntimeError(
+            f"Another program is {doing} into {path}: wait until it has finished, or "
+            "give another path."
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()

@@ -14,14 +14,15 @@ import pandas as pd
 from torch import nn
 from tqdm import tqdm
 
-from labutils._plan import Method, Task, fingerprint, list_tasks, refuse_unsendable, with_images
+from labutils._plan import Method, Task, list_tasks, refuse_unsendable, with_images
 from labutils._sweep import run_tasks
+from labutils._whole import only_writer
+from labutils.architecture import fingerprint
 from labutils.data import Digits, Split, load_mnist
 from labutils.measurement import BATCH, Measurement, measure
 from labutils.tables import (
     append_row,
     load_comparison,
-    only_writer,
     save_comparison,
     with_change,
 )

@@ -201,3 +201,14 @@ def _explain(raw: Path, error: Exception) -> Exception:
             f"{raw / missing[0]} is missing and could not be downloaded: {remedy}"
         )
     return OSError(f"MNIST could not be unpacked in {raw}: {error}")
+
+
+def check_calibration(what: str, calibration: object) -> None:
+    """Refuse anything but images with labels, at least one, where `what` looks at them."""
+    if not isinstance(calibration, Split):
+        raise TypeError(
+            f"{what} looks at images: give it calibration=digits.train[:1000] (images and labels "
+            f"as a Split), not {type(calibration).__name__}."
+        )
+    if len(calibration) == 0:
+        raise ValueError("calibration is empty: give it some hundreds of training images.")

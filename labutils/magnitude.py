@@ -51,8 +51,9 @@ def prune_magnitude(
     amount : fraction of the prunable weights to remove, in [0, 1] (biases and other
         parameters stay); or a dictionary from layer to fraction, layers not named staying whole
     scope : ``"global"`` ranks the weights of all layers together, ``"layer"`` removes the
-        same share of each; a dictionary gives the layers it names a share of their own, all
-        others get `amount`
+        same share of each; ``"lamp"`` ranks all together by `lamp_scores`, which leaves every
+        layer something even of a percent; a dictionary gives the layers it names a share of
+        their own, all others get `amount`
     protect_output : whether the last layer stays whole
 
     Returns
@@ -65,7 +66,26 @@ def prune_magnitude(
         An amount outside [0, 1], an unknown scope or layer, weights that are not finite,
         nothing to prune.
     """
-    return _prune(model, amount, scope, protect_output, lambda weight: weight.abs())
+    if isinstance(scope, str) and scope == "lamp":
+        return prune_by(model, lambda _, w: lamp_scores(w), amount, "global", protect_output)
+    return prune_by(model, lambda _, weight: weight.abs(), amount, scope, protect_output)
+
+
+def lamp_scores(weight: Tensor) -> Tensor:
+    """Score weights for a ranking across layers: layer-adaptive magnitude (Lee et al. 2021).
+
+    The square of a weight, over the sum of the squares of all weights of its layer that are
+    no smaller: what it adds to those that would be left if the layer were pruned up to it.
+    Within a layer the order is that of the magnitudes; the largest weight of each layer scores 1.
+
+    >>> lamp_scores(torch.tensor([3.0, -1.0, 2.0])).tolist() == [1, 1 / 14, 4 / 13]
+    True
+    """
+    squares = weight.detach().flatten().double().square()
+    ranked, order = squares.sort(descending=True, stable=True)
+    scores = torch.empty_like(squares)
+    scores[order] = ranked / ranked.cumsum(0).clamp_min(torch.finfo(ranked.dtype).tiny)
+    return scores.view(weight.shape)
 
 
 def prune_random(
@@ -84,11 +104,11 @@ def prune_random(
     """
     generator = torch.Generator().manual_seed(seed)
 
-    def lots(weight: Tensor) -> Tensor:
+    def lots(name: str, weight: Tensor) -> Tensor:
         drawn = torch.rand(weight.shape, generator=generator, dtype=torch.float64)
         return drawn.to(weight.device)
 
-    return _prune(model, amount, scope, protect_output, lots)
+    return prune_by(model, lots, amount, scope, protect_output)
 
 
 def sensitivity(
@@ -132,14 +152,19 @@ def sparsity(model: nn.Module) -> float:
     return 1 - sum(int(weight.count_nonzero()) for weight in weights) / max(total, 1)
 
 
-def _prune(
+def prune_by(
     model: nn.Module,
+    score: Callable[[str, Tensor], Tensor],
     amount: Amount,
-    scope: Scope,
-    protect_output: bool,
-    score: Callable[[Tensor], Tensor],
+    scope: Scope = "global",
+    protect_output: bool = False,
 ) -> nn.Module:
-    """Copy the network, score its weights, and zero those with the lowest scores."""
+    """Copy the network, score its weights, and zero those with the lowest scores.
+
+    Parameters
+    ----------
+    score : from a layer's name and weights to a score for each, the first to go being lowest
+    """
     names = list(prunable_layers(model))
     shares = _shares(amount, scope, names)
     pruned = copy.deepcopy(model)
@@ -147,7 +172,7 @@ def _prune(
     if protect_output:
         layers.pop(names[-1])
     with torch.no_grad():
-        scores = {name: score(finite_weight(name, layer)) for name, layer in layers.items()}
+        scores = {n: score(n, finite_weight(n, layer)) for n, layer in layers.items()}
         if shares is not None:
             masks = [_keep_largest(scores[name], shares[name]) for name in layers]
         else:
@@ -180,8 +205,8 @@ def _shares(amount: Amount, scope: Scope, names: list[str]) -> dict[str, float] 
         return {**dict.fromkeys(names, others), **check_amounts(scope, names)}
     if scope not in ("global", "layer"):
         raise ValueError(
-            f'scope={scope!r}: choose "global", "layer", or a dictionary from layer to fraction '
-            f"with the layers {', '.join(names)}."
+            f'scope={scope!r}: choose "global", "layer" (by magnitude also "lamp"), or a '
+            f"dictionary from layer to fraction with the layers {', '.join(names)}."
         )
     if isinstance(amount, Mapping):
         return {**dict.fromkeys(names, 0.0), **check_amounts(amount, names)}

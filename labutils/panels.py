@@ -1,12 +1,8 @@
-"""The explorer's page: pure functions from a `View` to HTML with small SVG pictures.
-
-SVG rather than matplotlib: a page is written in a millisecond, stays sharp when zoomed, and
-takes the colours of JupyterLab's theme.
-"""
+"""The explorer's page: pure functions from a `View` to HTML with small SVG pictures."""
 
 import base64
 import io
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from html import escape
 
 import matplotlib.image
@@ -15,12 +11,24 @@ from torch import Tensor
 
 from labutils.data import PIXEL_MEAN, PIXEL_STD, Split
 from labutils.study import Histogram, Slimming, View, label_bytes
+from labutils.svg import (
+    HALO,
+    HEIGHT,
+    INNER_HEIGHT,
+    INNER_WIDTH,
+    LEFT,
+    RIGHT,
+    TOP,
+    WIDTH,
+    as_image,
+    bar,
+    curve,
+    line,
+    picture,
+    text,
+)
 
 KEPT, REMOVED, POINT = "#0072B2", "#E69F00", "#D55E00"
-WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 320, 200, 46, 8, 26, 34
-# An edge in the page's own colour keeps a number readable on a bar, in any theme.
-HALO = ' style="paint-order: stroke; stroke: var(--jp-layout-color1, white); stroke-width: 3px"'
-INNER_WIDTH, INNER_HEIGHT = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
 
 
 def page(view: View, examples: Split) -> str:
@@ -35,14 +43,7 @@ def page(view: View, examples: Split) -> str:
 
 def snapshot(view: View, examples: Split) -> str:
     """Return the page for print and for viewers without widgets: its pictures are images."""
-    images = ""
-    for svg in _pictures(view):
-        data = base64.b64encode(svg.encode()).decode()
-        alt = svg.split('aria-label="', 1)[1].split('"', 1)[0]
-        images += (
-            f'<img alt="{alt}" width="{WIDTH}" style="background: white" '
-            f'src="data:image/svg+xml;base64,{data}">'
-        )
+    images = "".join(as_image(drawn) for drawn in _pictures(view))
     return f"<div>{_figures(view)}<div>{images}</div>{_digits(view, examples)}</div>"
 
 
@@ -133,13 +134,13 @@ def _network(view: View) -> str:
         (full_x, full_y), (now_x, now_y) = shapes
         dashed = ' fill-opacity="0" stroke="currentColor" stroke-dasharray="2 3"'
         marks += [
-            _bar(centre - full_x / 2, middle - full_y / 2, full_x, full_y, "none", dashed),
-            _bar(centre - full_x / 2, middle + full_y / 2 - now_y, now_x, now_y, KEPT),
-            _text(centre, HEIGHT - 18, name),
-            _text(centre, HEIGHT - 4, f"{width} of {whole}"),
+            bar(centre - full_x / 2, middle - full_y / 2, full_x, full_y, "none", dashed),
+            bar(centre - full_x / 2, middle + full_y / 2 - now_y, now_x, now_y, KEPT),
+            text(centre, HEIGHT - 18, name),
+            text(centre, HEIGHT - 4, f"{width} of {whole}"),
         ]
     left = ", ".join(f"{name} {width} of {whole}" for name, (width, whole) in slim.widths.items())
-    return _picture("What is left of each layer", f"Filters left: {left}.", marks)
+    return picture("What is left of each layer", f"Filters left: {left}.", marks)
 
 
 def _widest(slim: Slimming) -> int:
@@ -160,18 +161,18 @@ def _costs(view: View) -> str:
     for i, (name, share) in enumerate(shares.items()):
         y = TOP + i * step
         marks += [
-            _bar(LEFT, y + 2, INNER_WIDTH, step - 4, "currentColor", ' fill-opacity="0.1"'),
-            _bar(LEFT, y + 2, INNER_WIDTH * min(share, 1), step - 4, KEPT),
-            _text(LEFT - 4, y + step / 2 + 4, name, "end"),
-            _text(WIDTH - RIGHT - 4, y + step / 2 + 4, f"{share:.1%}", "end", HALO),
+            bar(LEFT, y + 2, INNER_WIDTH, step - 4, "currentColor", ' fill-opacity="0.1"'),
+            bar(LEFT, y + 2, INNER_WIDTH * min(share, 1), step - 4, KEPT),
+            text(LEFT - 4, y + step / 2 + 4, name, "end"),
+            text(WIDTH - RIGHT - 4, y + step / 2 + 4, f"{share:.1%}", "end", HALO),
         ]
     marks += [
-        _text(LEFT, HEIGHT - 18, "0%", "start"),
-        _text(WIDTH - RIGHT, HEIGHT - 18, "100%", "end"),
-        _text(LEFT + INNER_WIDTH / 2, HEIGHT - 4, "of the unpruned network"),
+        text(LEFT, HEIGHT - 18, "0%", "start"),
+        text(WIDTH - RIGHT, HEIGHT - 18, "100%", "end"),
+        text(LEFT + INNER_WIDTH / 2, HEIGHT - 4, "of the unpruned network"),
     ]
     alt = "Cost left: " + ", ".join(f"{name} {share:.0%}" for name, share in shares.items())
-    return _picture("What it still costs", alt + ".", marks)
+    return picture("What it still costs", alt + ".", marks)
 
 
 def _histogram(histogram: Histogram) -> str:
@@ -186,21 +187,21 @@ def _histogram(histogram: Histogram) -> str:
             height = INNER_HEIGHT * int(count) / top
             base -= height
             if count:
-                marks.append(_bar(x, base, step - 0.5, height, colour, dash))
+                marks.append(bar(x, base, step - 0.5, height, colour, dash))
     if histogram.cut is not None and histogram.cut < reach:
         for value in (-histogram.cut, histogram.cut):
             x = LEFT + INNER_WIDTH * (value + reach) / (2 * reach)
-            marks.append(_line(x, TOP, x, TOP + INNER_HEIGHT, "currentColor", "3 3"))
+            marks.append(line(x, TOP, x, TOP + INNER_HEIGHT, "currentColor", "3 3"))
     marks += [
-        _text(LEFT, HEIGHT - 18, f"{-reach:.2f}", "start"),
-        _text(LEFT + INNER_WIDTH / 2, HEIGHT - 18, "0"),
-        _text(WIDTH - RIGHT, HEIGHT - 18, f"{reach:.2f}", "end"),
-        _text(LEFT + INNER_WIDTH / 2, HEIGHT - 4, "value of the weight"),
-        _text(LEFT - 4, TOP + 8, f"{top:,}", "end"),
+        text(LEFT, HEIGHT - 18, f"{-reach:.2f}", "start"),
+        text(LEFT + INNER_WIDTH / 2, HEIGHT - 18, "0"),
+        text(WIDTH - RIGHT, HEIGHT - 18, f"{reach:.2f}", "end"),
+        text(LEFT + INNER_WIDTH / 2, HEIGHT - 4, "value of the weight"),
+        text(LEFT - 4, TOP + 8, f"{top:,}", "end"),
     ]
     kept, removed = int(histogram.kept.sum()), int(histogram.removed.sum())
     alt = f"Histogram of the weights: {kept:,} stay, {removed:,} near zero go."
-    return _picture("Weights: stay (dark), go (light)", alt, marks)
+    return picture("Weights: stay (dark), go (light)", alt, marks)
 
 
 def _layers(view: View) -> str:
@@ -210,18 +211,18 @@ def _layers(view: View) -> str:
     for i, (name, share) in enumerate(view.layers.items()):
         y = TOP + i * step
         marks += [
-            _bar(LEFT, y + 2, INNER_WIDTH, step - 4, "currentColor", ' fill-opacity="0.1"'),
-            _bar(LEFT, y + 2, INNER_WIDTH * share, step - 4, REMOVED),
-            _text(LEFT - 4, y + step / 2 + 4, name, "end"),
-            _text(LEFT + 4, y + step / 2 + 4, f"{share:.1%}", "start", HALO),
+            bar(LEFT, y + 2, INNER_WIDTH, step - 4, "currentColor", ' fill-opacity="0.1"'),
+            bar(LEFT, y + 2, INNER_WIDTH * share, step - 4, REMOVED),
+            text(LEFT - 4, y + step / 2 + 4, name, "end"),
+            text(LEFT + 4, y + step / 2 + 4, f"{share:.1%}", "start", HALO),
         ]
     marks += [
-        _text(LEFT, HEIGHT - 18, "0%", "start"),
-        _text(WIDTH - RIGHT, HEIGHT - 18, "100%", "end"),
-        _text(LEFT + INNER_WIDTH / 2, HEIGHT - 4, "share of zeros"),
+        text(LEFT, HEIGHT - 18, "0%", "start"),
+        text(WIDTH - RIGHT, HEIGHT - 18, "100%", "end"),
+        text(LEFT + INNER_WIDTH / 2, HEIGHT - 4, "share of zeros"),
     ]
     alt = "Zeros by layer: " + ", ".join(f"{n} {share:.0%}" for n, share in view.layers.items())
-    return _picture("Sparsity of each layer", alt + ".", marks)
+    return picture("Sparsity of each layer", alt + ".", marks)
 
 
 def _curve(view: View) -> str:
@@ -233,22 +234,21 @@ def _curve(view: View) -> str:
     def y(accuracy: float) -> float:
         return TOP + INNER_HEIGHT * (1 - accuracy)
 
-    marks = [_line(LEFT, y(v), WIDTH - RIGHT, y(v), "currentColor", "1 4") for v in (0, 0.5, 1)]
-    marks += [_text(LEFT - 4, y(v) + 4, f"{v:.0%}", "end") for v in (0, 0.5, 1)]
-    path = " ".join(f"{x(amount):.1f},{y(accuracy):.1f}" for amount, accuracy in view.curve)
-    marks.append(f'<polyline points="{path}" fill="none" stroke="{KEPT}" stroke-width="2"/>')
+    marks = [line(LEFT, y(v), WIDTH - RIGHT, y(v), "currentColor", "1 4") for v in (0, 0.5, 1)]
+    marks += [text(LEFT - 4, y(v) + 4, f"{v:.0%}", "end") for v in (0, 0.5, 1)]
+    marks.append(curve(((x(amount), y(accuracy)) for amount, accuracy in view.curve), KEPT))
     accuracy, (low, high) = view.evaluation.accuracy, view.evaluation.interval
     here = x(view.removed)
     marks += [
-        _line(here, y(low), here, y(high), POINT, "", 2),
+        line(here, y(low), here, y(high), POINT, "", 2),
         f'<circle cx="{here:.1f}" cy="{y(accuracy):.1f}" r="5" fill="{POINT}"/>',
-        _text(LEFT, HEIGHT - 18, "0%", "start"),
-        _text(WIDTH - RIGHT, HEIGHT - 18, "100%", "end"),
-        _text(LEFT + INNER_WIDTH / 2, HEIGHT - 4, "removed"),
+        text(LEFT, HEIGHT - 18, "0%", "start"),
+        text(WIDTH - RIGHT, HEIGHT - 18, "100%", "end"),
+        text(LEFT + INNER_WIDTH / 2, HEIGHT - 4, "removed"),
     ]
     rule = view.curve_scope
     alt = f"Accuracy against the share removed; here {accuracy:.1%} at {view.removed:.0%}."
-    return _picture(f"Accuracy ({rule}, {view.setting.method})", alt, marks)
+    return picture(f"Accuracy ({rule}, {view.setting.method})", alt, marks)
 
 
 def _digits(view: View, examples: Split) -> str:
@@ -292,36 +292,3 @@ def _png(image: Tensor) -> str:
     pixels = 1 - (image.reshape(28, 28).numpy() * PIXEL_STD + PIXEL_MEAN)
     matplotlib.image.imsave(buffer, np.clip(pixels, 0, 1), cmap="gray", vmin=0, vmax=1)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
-
-
-def _picture(title: str, alt: str, marks: Iterable[str]) -> str:
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" role="img" '
-        f'aria-label="{escape(alt)}" viewBox="0 0 {WIDTH} {HEIGHT}" '
-        f'style="flex: 1 1 260px; min-width: 240px; max-width: 420px" '
-        f'font-size="11" font-family="sans-serif" fill="currentColor">'
-        f'<text x="{LEFT}" y="14" font-weight="bold">{escape(title)}</text>'
-        + "".join(marks)
-        + "</svg>"
-    )
-
-
-def _bar(x: float, y: float, width: float, height: float, colour: str, more: str = "") -> str:
-    return (
-        f'<rect x="{x:.1f}" y="{y:.1f}" width="{max(width, 0):.1f}" height="{max(height, 0):.1f}" '
-        f'fill="{colour}"{more}/>'
-    )
-
-
-def _line(
-    x1: float, y1: float, x2: float, y2: float, colour: str, dashes: str = "", width: float = 1
-) -> str:
-    dash = f' stroke-dasharray="{dashes}"' if dashes else ""
-    return (
-        f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="{colour}" '
-        f'stroke-width="{width}"{dash}/>'
-    )
-
-
-def _text(x: float, y: float, text: str, anchor: str = "middle", more: str = "") -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{more}>{escape(text)}</text>'

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from labutils.chains import Channels, cut, read_chain
-from labutils.data import Split
+from labutils.data import Split, check_calibration
 from labutils.layers import check_amount, check_amounts, finite_weight, prunable_layers
 from labutils.metrics import BATCH, count_macs, evaluating
 from labutils.sizes import dense_bytes
@@ -254,7 +254,7 @@ def _scores(
         )
     if criterion in BY_WEIGHT:
         return {name: BY_WEIGHT[criterion](weight.flatten(1)) for name, weight in weights.items()}
-    _check_calibration(criterion, calibration)
+    check_calibration(f'criterion="{criterion}"', calibration)
     return _over_calibration(model, chains, calibration, BY_OUTPUT[criterion])
 
 
@@ -308,16 +308,6 @@ def _over_calibration(
         for hook in hooks:
             hook.remove()
     return scores
-
-
-def _check_calibration(criterion: Criterion, calibration: Split | None) -> None:
-    if not isinstance(calibration, Split):
-        raise TypeError(
-            f'criterion="{criterion}" looks at images: give it calibration=digits.train[:1000] '
-            f"(images and labels as a Split), not {type(calibration).__name__}."
-        )
-    if len(calibration) == 0:
-        raise ValueError("calibration is empty: give it some hundreds of training images.")
 
 
 def _check_scores(name: str, layer: nn.Module, scores: Tensor) -> Tensor:

@@ -1,13 +1,10 @@
 """Keep the rows of a comparison in a CSV file that survives interruptions."""
 
-import contextlib
 import io
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
-from filelock import FileLock, Timeout
 
 from labutils._whole import write_whole
 
@@ -73,31 +70,6 @@ def with_change(table: pd.DataFrame) -> pd.DataFrame:
     unpruned = unpruned[~unpruned.index.duplicated(keep="last")]
     before = unpruned.reindex(pd.MultiIndex.from_frame(table[same])).to_numpy()
     return table.assign(change=100 * (table["accuracy"].to_numpy() - before))
-
-
-@contextlib.contextmanager
-def only_writer(path: Path) -> Iterator[None]:
-    """Hold a file for a `with` block; a second program that wants it is told so."""
-    if not path.parent.is_dir():
-        raise FileNotFoundError(
-            f"The folder {path.parent.resolve()} is not there: make it first, or choose another."
-        )
-    lock = FileLock(path.with_name(f".{path.name}.lock"), timeout=0)
-    try:
-        lock.acquire()
-    except PermissionError as error:
-        raise PermissionError(
-            f"{path.resolve()} cannot be written: choose a folder of your own."
-        ) from error
-    except Timeout as error:
-        raise RuntimeError(
-            f"Another program is comparing networks into {path}: wait until it has finished, or "
-            "give another path."
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def append_row(path: Path, row: dict[str, object]) -> None:

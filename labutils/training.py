@@ -3,11 +3,14 @@
 import math
 import sys
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 from tqdm import tqdm
 
 from labutils._layout import fast_forward
@@ -15,6 +18,7 @@ from labutils.data import Digits
 from labutils.metrics import evaluate
 
 BAR = "{desc}{percentage:3.0f}%|{bar:20}| {elapsed} gone, {remaining} left{postfix}"
+BATCH_SIZE = 128  # images in a step, where nothing else is asked for
 SHOW_EVERY = 20  # steps between two updates of the figures beside the progress bar
 
 
@@ -29,6 +33,8 @@ class History:
     validation_accuracy : after each finished epoch, in [0, 1]
     seconds : time taken, evaluation included
     interrupted : whether it was stopped before its last epoch
+    trained_epochs : how long the network was trained before it was pruned
+    sparsity : share of zeros after each epoch, where they become more while training
     """
 
     seed: int
@@ -37,6 +43,36 @@ class History:
     validation_accuracy: list[float] = field(default_factory=list)
     seconds: float = 0.0
     interrupted: bool = False
+    trained_epochs: int | None = None
+    sparsity: list[float] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if self.trained_epochs is None:
+            self.trained_epochs = self.epochs
+
+
+def cross_entropy(logits: Tensor, labels: Tensor, _chosen: Tensor) -> Tensor:
+    """Return the usual loss, in nats."""
+    return F.cross_entropy(logits, labels)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How one step of a training changes the weights.
+
+    Attributes
+    ----------
+    optimizer, scheduler : the rule, and what moves its learning rate after every step
+    loss : from logits, labels, and the places of these images among the training images
+    on_gradients : called when the gradients are there, before they are used
+    after_step : called with the number of steps done
+    """
+
+    optimizer: Optimizer
+    scheduler: LRScheduler
+    loss: Callable[[Tensor, Tensor, Tensor], Tensor] = cross_entropy
+    on_gradients: Callable[[], None] = lambda: None
+    after_step: Callable[[int], None] = lambda step: None
 
 
 def best_device() -> torch.device:
@@ -55,7 +91,7 @@ def train(
     seed: int = 0,
     *,
     learning_rate: float = 1e-2,
-    batch_size: int = 128,
+    batch_size: int = BATCH_SIZE,
     weight_decay: float = 0.01,
     device: torch.device | str | None = None,
     progress: bool = True,
@@ -85,21 +121,63 @@ def train(
     FloatingPointError
         The loss is not a finite number any more; the weights are those before that step.
     """
-    _check(model, digits, epochs, batch_size, learning_rate)
+    check_training(model, digits, epochs, batch_size, learning_rate)
+
+    def prepare(steps: int) -> Recipe:
+        optimizer = adamw(model, learning_rate, weight_decay)
+        return Recipe(optimizer, OneCycleLR(optimizer, learning_rate, steps))
+
+    return fit(
+        model,
+        digits,
+        History(seed, epochs),
+        prepare,
+        batch_size=batch_size,
+        device=device,
+        progress=progress,
+    )
+
+
+def adamw(model: nn.Module, learning_rate: float, weight_decay: float) -> Optimizer:
+    """Return the optimizer used where none is given."""
+    return torch.optim.AdamW(
+        model.parameters(), lr=learning_rate, weight_decay=weight_decay, fused=True
+    )
+
+
+def fit(
+    model: nn.Module,
+    digits: Digits,
+    history: History,
+    prepare: Callable[[int], Recipe],
+    *,
+    batch_size: int,
+    device: torch.device | str | None = None,
+    progress: bool = True,
+    watch: Callable[[int, float], bool | None] | None = None,
+) -> History:
+    """Take all steps of a training; fill in and return its history.
+
+    Parameters
+    ----------
+    prepare : gives the recipe for so many steps, with the network where it is computed
+    watch : called after each step with its number, from 1, and its loss; True ends the training
+    """
     home = next(model.parameters()).device
     device = torch.device(device) if device is not None else best_device()
-    history = model.history = History(seed, epochs)
+    model.history = history
     started = time.perf_counter()
     forked = [device] if device.type == "cuda" else []  # fork_rng minds the CPU's state anyway
     try:
         with torch.random.fork_rng(devices=forked):
-            torch.manual_seed(seed)
+            torch.manual_seed(history.seed)
             model.to(device)
-            _run_epochs(model, digits, history, learning_rate, batch_size, weight_decay, progress)
+            steps = training_steps(model, digits, history, prepare, batch_size)
+            _take(steps, digits, history, batch_size, progress, watch)
     except KeyboardInterrupt:
         history.interrupted = True
         print(
-            f"Interrupted after {len(history.loss)} of {epochs} epochs: "
+            f"Interrupted after {len(history.loss)} of {history.epochs} epochs: "
             "the network keeps the weights of its last step."
         )
     finally:
@@ -108,53 +186,94 @@ def train(
     return history
 
 
-def _run_epochs(
+def training_steps(
     model: nn.Module,
     digits: Digits,
     history: History,
-    learning_rate: float,
+    prepare: Callable[[int], Recipe],
     batch_size: int,
-    weight_decay: float,
-    progress: bool,
-) -> None:
-    """Go over the training images epoch by epoch, filling in the history."""
+) -> Iterator[float]:
+    """Go over the training images epoch by epoch; yield the loss of each step once it is taken."""
     device = next(model.parameters()).device
     images, labels = digits.train.images.to(device), digits.train.labels.to(device)
     forward = fast_forward(model)
     order = torch.Generator().manual_seed(history.seed)
-    steps = history.epochs * math.ceil(len(labels) / batch_size)
+    steps = steps_of(digits, history.epochs, batch_size)
     if steps == 0:
         return
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=learning_rate, weight_decay=weight_decay, fused=True
-    )
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, steps)
-    with tqdm(total=steps, file=sys.stdout, disable=not progress, bar_format=BAR) as bar:
-        for epoch in range(1, history.epochs + 1):
-            model.train()
-            bar.set_description(f"epoch {epoch}/{history.epochs}")
-            total = 0.0
-            for chosen in torch.randperm(len(labels), generator=order).split(batch_size):
-                chosen = chosen.to(device)
-                logits = forward(images[chosen])
-                loss = F.cross_entropy(logits, labels[chosen])
-                value = loss.item()
-                if not math.isfinite(value):
-                    raise FloatingPointError(
-                        f"The loss became {value} in epoch {epoch} (learning rate "
-                        f"{schedule.get_last_lr()[0]:.2g}): try a learning_rate ten times "
-                        "smaller, on a network trained anew, and look for NaN in the images."
-                    )
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-                schedule.step()
-                total += value * len(chosen)
-                bar.update()
-                if bar.n % SHOW_EVERY == 0:
-                    bar.set_postfix(_figures(value, history), refresh=False)
-            history.loss.append(total / len(labels))
-            history.validation_accuracy.append(evaluate(model, digits.validation).accuracy)
+    recipe, done = prepare(steps), 0
+    for _ in range(history.epochs):
+        model.train()
+        total = 0.0
+        for chosen in torch.randperm(len(labels), generator=order).split(batch_size):
+            chosen = chosen.to(device)
+            value = _step(recipe, forward, images, labels, chosen, len(history.loss) + 1)
+            done += 1
+            recipe.scheduler.step()
+            recipe.after_step(done)
+            total += value * len(chosen)
+            yield value
+        history.loss.append(total / len(labels))
+        history.validation_accuracy.append(evaluate(model, digits.validation).accuracy)
+
+
+def steps_of(digits: Digits, epochs: int, batch_size: int) -> int:
+    """Return how many steps so many epochs take."""
+    return epochs * math.ceil(len(digits.train) / batch_size)
+
+
+def _step(
+    recipe: Recipe,
+    forward: Callable[[Tensor], Tensor],
+    images: Tensor,
+    labels: Tensor,
+    chosen: Tensor,
+    epoch: int,
+) -> float:
+    """Change the weights once, by the chosen images; return the loss before."""
+    values: list[float] = []
+
+    def closure() -> Tensor:  # as a function, since some optimizers (LBFGS) ask several times
+        loss = recipe.loss(forward(images[chosen]), labels[chosen], chosen)
+        values.append(loss.item())
+        if not math.isfinite(values[-1]):
+            raise FloatingPointError(
+                f"The loss became {values[-1]} in epoch {epoch} (learning rate "
+                f"{recipe.scheduler.get_last_lr()[0]:.2g}): try a learning_rate ten times "
+                "smaller, on a network trained anew, and look for NaN in the images."
+            )
+        recipe.optimizer.zero_grad()
+        loss.backward()
+        recipe.on_gradients()
+        return loss
+
+    recipe.optimizer.step(closure)
+    return values[0]
+
+
+def _take(
+    steps: Iterator[float],
+    digits: Digits,
+    history: History,
+    batch_size: int,
+    progress: bool,
+    watch: Callable[[int, float], bool | None] | None,
+) -> None:
+    """Take the steps one by one, showing how far they are."""
+    total = steps_of(digits, history.epochs, batch_size)
+    if total == 0:
+        return
+    with tqdm(total=total, file=sys.stdout, disable=not progress, bar_format=BAR) as bar:
+        for done, value in enumerate(steps, start=1):
+            if (done - 1) % (total // history.epochs) == 0:
+                bar.set_description(f"epoch {len(history.loss) + 1}/{history.epochs}")
+            bar.update()
+            if done % SHOW_EVERY == 0:
+                bar.set_postfix(_figures(value, history), refresh=False)
+            if watch is not None and watch(done, value) and done < total:
+                history.interrupted = True
+                break
+        if history.loss:
             bar.set_postfix(_figures(history.loss[-1], history))
 
 
@@ -166,10 +285,12 @@ def _figures(loss: float, history: History) -> dict[str, str]:
     return figures
 
 
-def _check(
+def check_training(
     model: nn.Module, digits: Digits, epochs: int, batch_size: int, learning_rate: float
 ) -> None:
     """Refuse arguments that could only fail later, or silently."""
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model is a {type(model).__name__}: give a network, as SimpleCNN().")
     if next(model.parameters(), None) is None:
         raise ValueError("The network has no parameters: there is nothing to train.")
     if not isinstance(digits, Digits):

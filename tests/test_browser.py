@@ -235,3 +235,26 @@ def test_chooser_by_keyboard(browser, address):
     chooser.get_by_text("Loosen a limit").wait_for()
     assert errors_shown(page) == []
     page.close()
+
+
+def test_recovery_runs_and_stops(browser, address):
+    """Lesson 05's widget: run to the end, then one that is stopped."""
+    page = open_lesson(browser, address, "05_recovery")
+    page.set_default_timeout(60_000)
+    run_only(page, ["digits = lab.load_mnist()", "network = lab.load_pretrained()\npruned"])
+    run_only(page, ["lab.recovery_explorer("])
+    page.evaluate(SCROLL_TO, "lab.recovery_explorer(")
+    explorer = page.locator(".widget-vbox", has=page.locator(".lab-recovery-page")).first
+    first = explorer.locator("tr[data-run='0'] [data-figure=result]")
+    first.filter(has_text=re.compile(r"^\d+\.\d\d% \(")).wait_for()
+    explorer.get_by_role("button", name="Run").click()
+    second = explorer.locator("tr[data-run='1'] [data-figure=result]")
+    second.filter(has_text="running").wait_for()
+    explorer.get_by_role("button", name="Stop").click()
+    second.filter(has_text=re.compile(r"stopped at \d+")).wait_for()
+    assert explorer.locator("polyline").count() == 4
+    explorer.get_by_role("img", name="Accuracy, 1,000 validation images").wait_for()
+    assert errors_shown(page) == []
+    assert explorer.get_by_role("alert").count() == 0
+    screenshot(page, "recovery")
+    page.close()

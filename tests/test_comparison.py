@@ -14,7 +14,7 @@ from torch import nn
 
 import labutils as lab
 from labutils import comparison
-from labutils._plan import fingerprint
+from labutils.architecture import fingerprint
 from labutils.comparison import COLUMNS
 
 TIMES = ["latency", "latency_low", "latency_high", "speedup", "seconds"]

@@ -255,3 +255,35 @@ def test_published_behaviour_of_the_pretrained_network(model, digits):
     }
     assert accuracy["global", 0.5].accuracy > 0.985
     assert accuracy["global", 0.9].accuracy > accuracy["layer", 0.9].accuracy + 0.2
+
+
+@given(st.lists(st.floats(-3, 3, width=32), min_size=1, max_size=30))
+def test_lamp_scores_are_those_of_the_paper(values):
+    """Lee et al. 2021, equation 4: the square, over the sum of squares that are no smaller."""
+    weight = torch.tensor(values)
+    squares = weight.double().square()
+    order = sorted(range(len(values)), key=lambda i: -squares[i].item())  # stable, as sort is
+    scores = lab.lamp_scores(weight)
+    for place, i in enumerate(order):
+        total = squares[order[: place + 1]].sum()
+        expected = squares[i] / total if total > 1e-300 else 0.0
+        assert scores[i].item() == pytest.approx(float(expected), rel=1e-9)
+
+
+def test_lamp_leaves_every_layer_something(model):
+    with torch.no_grad():
+        model.conv1.weight *= 1e-6  # a global ranking would empty this layer
+    total = sum(layer.weight.numel() for layer in lab.prunable_layers(model).values())
+    for amount in (0.5, 0.98, 0.9999):
+        pruned = lab.prune_magnitude(model, amount, "lamp")
+        layers = lab.prunable_layers(pruned).values()
+        assert sum(int((layer.weight == 0).sum()) for layer in layers) == round(amount * total)
+        assert all((layer.weight != 0).any() for layer in layers)
+    assert not (lab.prune_magnitude(model, 0.5).conv1.weight != 0).any()
+
+
+def test_lamp_keeps_the_largest_of_each_layer(model):
+    pruned = lab.prune_magnitude(model, 0.9, scope="lamp")
+    for name, layer in lab.prunable_layers(pruned).items():
+        whole, gone = getattr(model, name).weight.abs(), layer.weight == 0
+        assert whole[gone].max() <= whole[~gone].min()

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import labutils as lab
-from labutils import tables
+from labutils import _whole, tables
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_foreign_and_future_files_are_refused(table, tmp_path):
 def test_one_writer_at_a_time(tmp_path):
     path = tmp_path / "rows.csv"
     code = (
-        "import sys; from pathlib import Path; from labutils.tables import only_writer\n"
+        "import sys; from pathlib import Path; from labutils._whole import only_writer\n"
         "with only_writer(Path(sys.argv[1])): print('in', flush=True); input()"
     )
     other = subprocess.Popen(
@@ -71,18 +71,18 @@ def test_one_writer_at_a_time(tmp_path):
     assert other.stdout.readline() == "in\n"
     with (
         pytest.raises(RuntimeError, match="Another program is comparing"),
-        tables.only_writer(path),
+        _whole.only_writer(path),
     ):
         pass
     other.communicate("\n")
-    with tables.only_writer(path):
+    with _whole.only_writer(path):
         pass
 
 
 def test_folders_that_will_not_do(tmp_path):
     with (
         pytest.raises(FileNotFoundError, match="nowhere is not there"),
-        tables.only_writer(tmp_path / "nowhere" / "rows.csv"),
+        _whole.only_writer(tmp_path / "nowhere" / "rows.csv"),
     ):
         pass
 
@@ -94,7 +94,7 @@ def test_read_only_folder(tmp_path):
     tmp_path.chmod(0o500)
     with (
         pytest.raises(PermissionError, match="choose a folder of your own"),
-        tables.only_writer(tmp_path / "rows.csv"),
+        _whole.only_writer(tmp_path / "rows.csv"),
     ):
         pass
 

@@ -102,6 +102,8 @@ def test_wrong_rates(few_digits, value):
 
 
 def test_wrong_objects(few_digits):
+    with pytest.raises(TypeError, match="model is a str: give a network"):
+        lab.train("SimpleCNN", few_digits)
     with pytest.raises(ValueError, match="nothing to train"):
         lab.train(nn.Sequential(nn.Flatten()), few_digits)
     with pytest.raises(TypeError, match=r"digits.*load_mnist\(\).*Split"):
