@@ -1,8 +1,8 @@
 """The explorer's page: pure functions from a `View` to HTML with small SVG pictures."""
 
 import base64
+import functools
 import io
-from collections.abc import Callable
 from html import escape
 
 import matplotlib.image
@@ -261,7 +261,7 @@ def _digits(view: View, examples: Split) -> str:
         alt = f"a {int(label)}, read as {answer}"
         cells.append(
             f'<div style="text-align: center" data-flipped="{int(flipped)}">'
-            f'<img alt="{alt}" src="{_png(image)}" style="width: 40px; border: {frame}; '
+            f'<img alt="{alt}" src="{digit_png(image)}" style="width: 40px; border: {frame}; '
             f'image-rendering: pixelated"><br>{text}</div>'
         )
     wrong = sum(int(label) != a for label, a in zip(examples.labels, view.answers, strict=True))
@@ -272,23 +272,14 @@ def _digits(view: View, examples: Split) -> str:
     )
 
 
-def _remember(function: Callable[[Tensor], str]) -> Callable[[Tensor], str]:
-    """Keep the pictures of the example digits, which never change."""
-    made: dict[bytes, str] = {}
-
-    def remembered(image: Tensor) -> str:
-        key = image.numpy().tobytes()
-        if key not in made:
-            made[key] = function(image)
-        return made[key]
-
-    return remembered
+def digit_png(image: Tensor) -> str:
+    """Return an image 1 x 28 x 28 as a data address, ink on paper."""
+    return _png(image.numpy().tobytes())
 
 
-@_remember
-def _png(image: Tensor) -> str:
-    """Return an image as a data address."""
+@functools.lru_cache(maxsize=256)  # the example digits are drawn again at every move
+def _png(values: bytes) -> str:
     buffer = io.BytesIO()
-    pixels = 1 - (image.reshape(28, 28).numpy() * PIXEL_STD + PIXEL_MEAN)
+    pixels = 1 - (np.frombuffer(values, np.float32).reshape(28, 28) * PIXEL_STD + PIXEL_MEAN)
     matplotlib.image.imsave(buffer, np.clip(pixels, 0, 1), cmap="gray", vmin=0, vmax=1)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -1,5 +1,36 @@
-"""What a network becomes on a small device: whole numbers, C, flash and instructions."""
+"""What a network becomes on a small device: whole numbers, C, flash and instructions.
 
-from labutils.device.quantization import Int8Layer, Int8Network, quantize_int8
+What needs the packages of the extra ``[device]`` is imported when it is first used, so that the
+rest of this room is there without them.
+"""
 
-__all__ = ["Int8Layer", "Int8Network", "quantize_int8"]
+import importlib
+
+_ROOMS = {
+    "boards": ("BOARDS", "Board"),
+    "explorer": ("device_explorer",),
+    "firmware": ("Firmware", "Footprint"),
+    "pad": ("as_digit",),
+    "pictures": ("break_even_curves", "instruction_bars", "logit_bars"),
+    "quantization": ("Int8Layer", "Int8Network", "quantize_int8"),
+    "stored_results": ("missing", "remembered"),
+    "runtime": (
+        *("export_onnx", "file_bytes", "onnx_answers", "onnx_latency", "quantize_onnx"),
+    ),
+    "smallest": ("load_smallest",),
+    "source": ("smallest_formats",),
+    "tables": ("Variant", "break_even", "firmware_table", "format_table"),
+}  # fmt: skip
+_HOME = {name: room for room, names in _ROOMS.items() for name in names}
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -7,19 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-try:
-    import unicorn
-    from elftools.elf.constants import SH_FLAGS
-    from elftools.elf.elffile import ELFFile
-    from unicorn import arm_const
-except ModuleNotFoundError as error:
-    raise ModuleNotFoundError(
-        f"{error.name} is not installed: in the project's folder, pip install --editable "
-        "'.[device]' brings the compiler and the emulator.",
-        name=error.name,
-    ) from error
+from labutils.device._extra import needed
 
-FLASH_SIZE, RAM, RAM_SIZE = 1 << 20, 0x2000_0000, 1 << 18  # as in c/memory.ld
+unicorn, arm_const = needed("unicorn"), needed("unicorn.arm_const")
+SH_FLAGS = needed("elftools.elf.constants").SH_FLAGS
+ELFFile = needed("elftools.elf.elffile").ELFFile
+
+FLASH_SIZE, RAM, RAM_SIZE = 1 << 24, 0x2000_0000, 1 << 24  # as in c/memory.ld
 STACK_TOP = RAM + RAM_SIZE
 RETURN = 0x00FF_FFF0  # where a function comes back to that is called from outside
 PAINT, PAINTED = 0xA5, 1 << 14  # bytes below the top of the stack, painted to see which change
@@ -116,6 +110,14 @@ class Emulator:
     def ram(self) -> int:
         """Bytes of variables in RAM, the stack not counted."""
         return sum(size for start, size in self.sections.values() if start >= RAM)
+
+    def sizes(self, *, in_ram: bool) -> dict[str, int]:
+        """Return the bytes of every variable or constant that lies in RAM, or in flash."""
+        return {
+            name: size
+            for name, (address, size) in self.symbols.items()
+            if (address >= RAM) == in_ram and size
+        }
 
     def call(self, function: str) -> None:
         """Call a function without arguments and let it return."""

@@ -14,7 +14,9 @@ import torch
 from torch import Tensor
 
 from labutils._home import cache_folder
-from labutils.device.emulator import PROCESSORS, Emulator
+from labutils.device._extra import needed
+from labutils.device.boards import check_board, check_fit
+from labutils.device.emulator import FLASH_SIZE, PROCESSORS, Emulator
 from labutils.device.packing import check_format
 from labutils.device.quantization import LAYERS, Int8Network
 from labutils.device.source import rows_of, weights_header
@@ -26,6 +28,14 @@ OPTIONS = (
     *("-O2", "-g", "-ffreestanding", "-fno-unwind-tables", "-fno-asynchronous-unwind-tables"),
     "-Wl,--entry=infer",  # without an entry everything would be thrown away as unused
 )
+# What lies in RAM, in words.
+VARIABLES = {
+    "image": "the image",
+    "middle": "what conv1 found",
+    "features": "what conv2 found",
+    "hidden": "what fc1 found",
+    "columns": "the columns of a convolution",
+}
 FIRST_SPARSE = 1  # conv1 has no zeros worth the trouble: 9 weights a filter
 
 
@@ -37,11 +47,13 @@ class Footprint:
     ----------
     instructions : executed for one image, in all
     by_layer : the same by layer
+    weights : bytes of flash for weights with their places, biases and scales
     flash, ram, stack : in bytes; flash with code and constants, RAM without the stack
     """
 
     instructions: int
     by_layer: dict[str, int]
+    weights: int
     flash: int
     ram: int
     stack: int
@@ -55,33 +67,47 @@ class Firmware:
     network : a SimpleCNN of any widths (float32), or what `quantize_int8` made of it
     formats : how conv2, fc1 and fc2 are packed: "dense", "csr", "gaps" or "bitmask", by layer;
         dense where not named
-    processor : "Cortex-M0+", "Cortex-M4F" or "Cortex-M7"
+    processor : "Cortex-M0+", "Cortex-M4F" or "Cortex-M7"; if not given, that of the board, or a
+        Cortex-M4F
+    board : which of `BOARDS` it must fit
 
     Raises
     ------
     TypeError, ValueError
-        Another network, an unknown layer, format or processor.
-    RuntimeError
-        The compiler refused, as when the network does not fit the memory; with what it said.
+        Another network, weights that are not finite, an unknown layer, format, processor or
+        board; or it does not fit the board, and by how much.
+    PermissionError
+        There is no folder to compile in; the message says how to name one.
+    ModuleNotFoundError
+        The compiler or the emulator is missing; the message says which pip line brings them.
     """
 
     def __init__(
         self,
         network: SimpleCNN | Int8Network,
         formats: Mapping[str, str] | None = None,
-        processor: str = "Cortex-M4F",
+        processor: str | None = None,
+        board: str | None = None,
     ) -> None:
         if type(network) not in (SimpleCNN, Int8Network):
             raise TypeError(
                 f"A {type(network).__name__} cannot become firmware: give a SimpleCNN, or what "
                 "quantize_int8 makes of one."
             )
+        for name, tensor in network.state_dict().items():
+            if not tensor.isfinite().all():
+                raise ValueError(f"{name} holds values that are NaN or infinite.")
         self.formats = _check_formats(formats or {})
+        self.board = check_board(board) if board is not None else None
+        processor = processor or (self.board.processor if self.board else "Cortex-M4F")
         if processor not in PROCESSORS:
             raise ValueError(f"processor={processor!r}: choose {', '.join(PROCESSORS)}.")
         self.network, self.processor = network, PROCESSORS[processor]
         self.whole = isinstance(network, Int8Network)
+        self._check_size()
         self.emulator = Emulator(self._compile(), self.processor)
+        if self.board:
+            check_fit(self.board, self._needs(), self._largest())
 
     def logits(self, images: Tensor) -> Tensor:
         """Run images N x 1 x 28 x 28 one by one; return int32 sums, or float32 logits, N x 10.
@@ -98,10 +124,43 @@ class Firmware:
         return Footprint(
             instructions=sum(counts.values()),
             by_layer={name: counts[name] for name in LAYERS},
+            weights=sum(self.constants().values()),
             flash=self.emulator.flash,
             ram=self.emulator.ram,
             stack=self.emulator.stack("infer"),
         )
+
+    def constants(self) -> dict[str, int]:
+        """Return each layer's bytes of weights, places, biases and scales."""
+        sizes = self.emulator.sizes(in_ram=False)
+        return {
+            layer: sum(n for name, n in sizes.items() if name.startswith(f"{layer}_"))
+            for layer in LAYERS
+        }
+
+    def _needs(self) -> dict[str, int]:
+        """Return how many bytes of flash and RAM it takes, the stack included."""
+        stack = self.emulator.stack("infer")
+        return {"flash": self.emulator.flash, "RAM": self.emulator.ram + stack}
+
+    def _largest(self) -> dict[str, str]:
+        """Return in words what takes most flash, and most RAM."""
+        constants, variables = self.constants(), self.emulator.sizes(in_ram=True)
+        layer, variable = (max(of, key=of.get) for of in (constants, variables))
+        return {
+            "flash": f"the weights of {layer}, {constants[layer]:,}",
+            "RAM": f"{VARIABLES.get(variable, variable)}, {variables[variable]:,}",
+        }
+
+    def _check_size(self) -> None:
+        """Refuse what is too large to be emulated before it is written down number by number."""
+        each = 1 if self.whole else 4
+        need = sum(int(layer.weight.count_nonzero()) for layer in rows_of(self.network)) * each
+        if need > FLASH_SIZE:
+            raise ValueError(
+                f"The weights need {need:,} bytes of flash, and no board that is emulated here "
+                f"has more than {FLASH_SIZE:,}: remove filters first."
+            )
 
     def _run(self, image: Tensor) -> Tensor:
         wanted = torch.int8 if self.whole else torch.float32
@@ -134,6 +193,7 @@ class Firmware:
 
 def _build(header: str, options: list[str], target: Path) -> None:
     """Compile beside the target, then rename: it appears whole, whoever else compiles it too."""
+    needed("ziglang")
     work = target.with_suffix(f".{uuid.uuid4().hex}")
     work.mkdir()
     try:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from labutils.device.packing import PLACES, Packed, pack
+from labutils.device.packing import FORMATS, PLACES, Packed, pack
 from labutils.device.quantization import LAYERS, Int8Network
 from labutils.models import SimpleCNN
 
@@ -46,6 +46,15 @@ def rows_of(network: SimpleCNN | Int8Network) -> list[Rows]:
         ]  # fmt: skip
     layers = [(name, getattr(network, name)) for name in LAYERS]
     return [Rows(n, _walk(n, layer.weight.detach()), layer.bias.detach()) for n, layer in layers]
+
+
+def smallest_formats(network: SimpleCNN | Int8Network) -> dict[str, str]:
+    """Return, for each layer behind conv1, the format that takes the fewest bytes of flash."""
+    value_bytes = 1 if isinstance(network, Int8Network) else 4
+    return {
+        layer.name: min(FORMATS, key=lambda kind: pack(layer.weight, kind).size(value_bytes))
+        for layer in rows_of(network)[1:]
+    }
 
 
 def weights_header(layers: Iterable[Rows], formats: Mapping[str, str], simd: bool) -> str:

@@ -1,0 +1,69 @@
+"""Which boards are there to fit on, and does a firmware fit?"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Board:
+    """A board as its maker describes it.
+
+    Attributes
+    ----------
+    name : of the board, with its microcontroller
+    processor : which of `emulator.PROCESSORS` it has
+    flash, ram : bytes
+    clock : MHz
+    source : the data sheet that says so
+    """
+
+    name: str
+    processor: str
+    flash: int
+    ram: int
+    clock: int
+    source: str
+
+
+BOARDS = {
+    short: Board(name, processor, flash * 1024, ram * 1024, clock, source)
+    for short, name, processor, flash, ram, clock, source in (
+        ("L011", "ST Nucleo-L011K4 (STM32L011K4)", "Cortex-M0+", 16, 2, 32, "ST DS10665"),
+        ("L031", "ST Nucleo-L031K6 (STM32L031K6)", "Cortex-M0+", 32, 8, 32, "ST DS10668"),
+        ("G031", "ST Nucleo-G031K8 (STM32G031K8)", "Cortex-M0+", 64, 8, 64, "ST DS12992"),
+        ("Zero", "Arduino Zero (SAMD21G18)", "Cortex-M0+", 256, 32, 48, "Microchip DS40001882"),
+        ("Pico", "Raspberry Pi Pico (RP2040)", "Cortex-M0+", 2048, 264, 133, "RP2040 Datasheet"),
+        ("L432", "ST Nucleo-L432KC (STM32L432KC)", "Cortex-M4F", 256, 64, 80, "ST DS11451"),
+        ("micro:bit", "BBC micro:bit v2 (nRF52833)", "Cortex-M4F", 512, 128, 64, "nRF52833 PS"),
+        ("Nano 33", "Arduino Nano 33 BLE (nRF52840)", "Cortex-M4F", 1024, 256, 64, "nRF52840 PS"),
+        ("Teensy", "PJRC Teensy 4.0 (i.MX RT1062)", "Cortex-M7", 1984, 1024, 600, "pjrc.com"),
+    )
+}  # fmt: skip
+
+
+def check_board(name: str) -> Board:
+    """Return a board by its short name, refusing one that is not in the table."""
+    if name not in BOARDS:
+        raise ValueError(f"board={name!r}: choose {', '.join(BOARDS)}.")
+    return BOARDS[name]
+
+
+def check_fit(board: Board, needs: Mapping[str, int], largest: Mapping[str, str]) -> None:
+    """Refuse a firmware that is too large for a board, saying by how much.
+
+    Parameters
+    ----------
+    needs : bytes of "flash" and of "RAM", the stack included
+    largest : what takes most of each, in words
+    """
+    short = [
+        f"{needs[kind]:,} bytes of {kind} where there are {have:,}, {needs[kind] - have:,} too "
+        f"many (most for {largest[kind]})"
+        for kind, have in (("flash", board.flash), ("RAM", board.ram))
+        if needs[kind] > have
+    ]
+    if short:
+        raise ValueError(
+            f"This network does not fit the {board.name}: it needs {' and '.join(short)}. Remove "
+            "filters, quantize it, or choose a larger board."
+        )

@@ -1,0 +1,214 @@
+"""One digit on two machines: the emulated microcontroller's logits beside the laptop's."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from html import escape
+
+import ipywidgets
+import torch
+from torch import Tensor
+
+from labutils import panels
+from labutils.data import Digits
+from labutils.device.boards import Board, check_board
+from labutils.device.quantization import Int8Network
+from labutils.device.tables import Variant
+from labutils.metrics import evaluating
+
+PICK, DRAW = "pick a test image", "draw a digit"
+DEVICE, LAPTOP = "#0072B2", "#E69F00"
+CLOSE = 1e-4  # how far apart real logits may lie
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What two machines make of one image.
+
+    Attributes
+    ----------
+    image : 1 x 28 x 28
+    label : what it shows, if that is known
+    laptop, device : ten logits each: int32 sums, or float32. No device's without the extra
+    cost : in words, what the device's took
+    """
+
+    image: Tensor
+    label: int | None
+    laptop: Tensor
+    device: Tensor | None
+    cost: str
+
+
+def device_explorer(
+    variants: Mapping[str, Variant], digits: Digits, board: str = "micro:bit"
+) -> "DeviceExplorer":
+    """Make a slider over networks that read a digit on the laptop and on a microcontroller.
+
+    Parameters
+    ----------
+    variants : by name, as for `firmware_table`; compiled when they are first chosen
+    digits : test images are picked from them
+    board : gives processor and clock
+
+    Returns
+    -------
+    A widget; as the last line of a cell it is displayed. ``.variant``, ``.source`` and
+    ``.number`` are its controls, ``.pad`` the field to draw in, ``.answer`` what it shows.
+    """
+    if not variants:
+        raise ValueError("There is no variant: give a dictionary from name to Variant.")
+    return DeviceExplorer(variants, digits, check_board(board))
+
+
+class DeviceExplorer(ipywidgets.VBox):
+    """The widget of `device_explorer`."""
+
+    def __init__(self, variants: Mapping[str, Variant], digits: Digits, board: Board) -> None:
+        self.variants, self.split, self.board = dict(variants), digits.test, board
+        self.compiled: dict[str, object] = {}
+        wide = {"style": {"description_width": "90px"}, "layout": {"width": "min(100%, 560px)"}}
+        self.variant = ipywidgets.SelectionSlider(
+            options=list(variants), description="network", **wide
+        )
+        self.source = ipywidgets.ToggleButtons(options=[PICK, DRAW], description="")
+        self.number = ipywidgets.IntSlider(
+            0, 0, len(self.split) - 1, description="test image", **wide
+        )
+        self.clear = ipywidgets.Button(description="Clear", layout={"width": "90px"})
+        self.pad, self.drawing = self._field()
+        self.page = ipywidgets.HTML()
+        self.page.add_class("lab-device-page")
+        for control in (self.variant, self.source, self.number):
+            control.observe(lambda _change: self._answer(), "value")
+        self.clear.on_click(self._clear)
+        self._answer()
+        super().__init__([self.variant, self.source, self.number, self.drawing, self.page])
+
+    def _repr_mimebundle_(self, **options: object) -> dict[str, object]:
+        """Give Jupyter the widget and, for print and viewers without widgets, a picture of it."""
+        bundle = super()._repr_mimebundle_(**options)
+        bundle["text/html"] = (
+            f"{page(self.answer)}<p><em>Run this cell to draw a digit yourself.</em></p>"
+        )
+        bundle["text/plain"] = "One digit on two machines: run this cell to choose it."
+        return bundle
+
+    @property
+    def image(self) -> tuple[Tensor, int | None]:
+        """The image to read, and its label if it has one."""
+        if self.source.value == PICK:
+            return self.split.images[self.number.value], int(self.split.labels[self.number.value])
+        from labutils.device.pad import SIDE, as_digit  # there is a pad, so its package is there
+
+        return as_digit(self.pad.pixels or bytes(SIDE * SIDE)), None
+
+    def _field(self) -> tuple[object, ipywidgets.Widget]:
+        """Return the field to draw in and what stands around it, or why there is none."""
+        try:
+            from labutils.device.pad import Pad
+        except ModuleNotFoundError as error:
+            return None, ipywidgets.HTML(panels.problem(error))
+        pad = Pad()
+        pad.observe(lambda _change: self._answer(), "pixels")
+        return pad, ipywidgets.HBox([pad, self.clear])
+
+    def _clear(self, _button: ipywidgets.Button) -> None:
+        if self.pad is not None:
+            self.pad.pixels = b""
+
+    def _answer(self) -> None:
+        """Let both machines read the image and show what they say."""
+        drawing = self.source.value == DRAW
+        self.number.layout.display = "none" if drawing else ""
+        self.drawing.layout.display = "" if drawing else "none"
+        if drawing and self.pad is None:
+            return
+        try:
+            self.answer = self._ask(self.variant.value, *self.image)
+            self.page.value = page(self.answer)
+        except Exception as error:  # shown where the reader looks, and raised for the tests
+            self.page.value = panels.problem(error)
+            raise
+
+    def _ask(self, name: str, image: Tensor, label: int | None) -> Answer:
+        network = self.variants[name].network
+        whole = isinstance(network, Int8Network)
+        given = network.whole_numbers(image) if whole else image
+        with evaluating(network), torch.inference_mode():
+            laptop = network.sums(given[None])[0] if whole else network(given[None])[0]
+        try:
+            firmware = self._firmware(name)
+        except ModuleNotFoundError as error:
+            return Answer(image, label, laptop, None, str(error))
+        cost = firmware.measure(given)
+        words = (
+            f"{cost.instructions:,} instructions, at least "
+            f"{cost.instructions / (self.board.clock * 1e3):.1f} ms at {self.board.clock} MHz, "
+            f"{cost.flash:,} bytes of flash"
+        )
+        return Answer(image, label, laptop, firmware.logits(given[None])[0], words)
+
+    def _firmware(self, name: str) -> object:
+        from labutils.device.firmware import Firmware  # needs the extra
+
+        if name not in self.compiled:
+            network, formats = self.variants[name]
+            self.compiled[name] = Firmware(network, formats, self.board.processor)
+        return self.compiled[name]
+
+
+def page(answer: Answer) -> str:
+    """Return the answers as HTML: a row for each digit, and what it comes to."""
+    logits = {"laptop": answer.laptop}
+    if answer.device is not None:
+        logits = {"microcontroller": answer.device, **logits}
+    reach = max(float(values.abs().max()) for values in logits.values()) or 1.0
+    head = "".join(f"<th>{name}</th><th></th>" for name in logits)
+    rows = "".join(
+        f"<tr><th>{digit}</th>"
+        + "".join(_cells(values, digit, reach, name) for name, values in logits.items())
+        + "</tr>"
+        for digit in range(10)
+    )
+    known = "" if answer.label is None else f" (it is a {answer.label})"
+    return (
+        '<div style="display: flex; flex-wrap: wrap; gap: 16px; align-items: center; '
+        'color: var(--jp-ui-font-color1, black)">'
+        f'<img alt="the image that is read" src="{panels.digit_png(answer.image)}" '
+        'style="width: 140px; image-rendering: pixelated; border: 1px solid gray">'
+        f'<table style="font-variant-numeric: tabular-nums"><tr><th></th>{head}</tr>{rows}</table>'
+        f'<div style="max-width: 320px" aria-live="polite">{_verdict(answer)}{known}<br>'
+        f"{escape(answer.cost)}</div></div>"
+    )
+
+
+def _cells(values: Tensor, digit: int, reach: float, name: str) -> str:
+    """Write one logit, and a bar of its size that grows to the right from a middle line."""
+    value = values[digit].item()
+    text = f"{value:,}" if isinstance(value, int) else f"{value:.5f}"
+    strong = int(values.argmax()) == digit
+    width, colour = 40 * abs(value) / reach, DEVICE if name == "microcontroller" else LAPTOP
+    x = 40 if value >= 0 else 40 - width
+    return (
+        f'<td style="text-align: right" data-logit="{name}-{digit}">'
+        f"{'<b>' if strong else ''}{text}{'</b>' if strong else ''}</td>"
+        f'<td><svg width="82" height="10" aria-hidden="true"><rect x="{x:.1f}" y="0" '
+        f'width="{width:.1f}" height="10" fill="{colour}"/><line x1="40" x2="40" y1="0" y2="10" '
+        f'stroke="gray"/></svg></td>'
+    )
+
+
+def _verdict(answer: Answer) -> str:
+    read = int(answer.laptop.argmax())
+    if answer.device is None:
+        return f'The laptop reads a <b data-figure="read">{read}</b>'
+    if torch.equal(answer.device, answer.laptop):
+        same = "bit for bit the same"
+    else:
+        apart = float((answer.device - answer.laptop).abs().max())
+        word = "the same" if apart <= CLOSE else "NOT the same"
+        same = f"{word} to {apart:.1g} (real numbers are rounded in another order)"
+    return (
+        f'The microcontroller reads a <b data-figure="read">{int(answer.device.argmax())}</b>, '
+        f'the laptop a <b>{read}</b>; the logits are <span data-figure="same">{same}</span>'
+    )

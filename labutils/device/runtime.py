@@ -1,0 +1,179 @@
+"""How does a network run in ONNX Runtime, the engine that many devices use?"""
+
+import tempfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from labutils._whole import write_whole
+from labutils.data import Split, check_calibration
+from labutils.device._extra import needed
+from labutils.metrics import evaluating
+from labutils.timing import latency
+
+IMAGE = (1, 28, 28)
+INPUT, OUTPUT = "images", "logits"
+AGREEMENT = 1e-4  # how far the logits may lie apart, beside PyTorch's
+TRIED = 64  # images on which that is tried
+
+
+def export_onnx(model: nn.Module, path: str | Path) -> Path:
+    """Write a network as an ONNX file, for any number of images at a time, and try it.
+
+    The file appears once ONNX Runtime gave the network's own logits to within 1e-4.
+
+    Parameters
+    ----------
+    model : reads images N x 1 x 28 x 28; left as it was
+
+    Raises
+    ------
+    TypeError, ValueError
+        It is no network, or has weights that are not finite.
+    RuntimeError
+        ONNX Runtime computes something else.
+    ModuleNotFoundError
+        onnx, onnxscript or onnxruntime is missing; the message says which pip line brings it.
+    """
+    for name in ("onnx", "onnxscript", "onnxruntime"):
+        needed(name)
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model is a {type(model).__name__}: give a network, as SimpleCNN().")
+    for name, tensor in model.state_dict().items():
+        if not tensor.isfinite().all():
+            raise ValueError(f"{name} holds values that are NaN or infinite: nothing was written.")
+    path = Path(path)
+    device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+    images = torch.randn(TRIED, *IMAGE, generator=torch.Generator().manual_seed(0))
+    with evaluating(model), torch.inference_mode():
+        wanted = model(images.to(device)).cpu()
+        content = _exported(model, images.to(device))
+    found = _answering(content, threads=1)(images)
+    apart = float((found - wanted).abs().max())
+    if not apart <= AGREEMENT:
+        raise RuntimeError(
+            f"ONNX Runtime gives logits up to {apart:.2g} away from PyTorch's, more than "
+            f"{AGREEMENT}: {path} was not written."
+        )
+    write_whole(path, lambda file: file.write(content))
+    return path
+
+
+def quantize_onnx(path: str | Path, target: str | Path, calibration: Split) -> Path:
+    """Let ONNX Runtime turn a file's network into int8, a scale for each channel.
+
+    Parameters
+    ----------
+    path, target : the file as it is, and the one to write
+    calibration : training images, some hundreds, to find the activations' ranges
+    """
+    quantization = needed("onnxruntime.quantization")
+    check_calibration("Quantization", calibration)
+
+    class Batches(quantization.CalibrationDataReader):
+        def __init__(self) -> None:
+            self.left: Iterator[Tensor] = iter(calibration.images.split(100))
+
+        def get_next(self) -> dict[str, np.ndarray] | None:
+            batch = next(self.left, None)
+            return None if batch is None else {INPUT: batch.numpy()}
+
+    with tempfile.TemporaryDirectory() as folder:
+        prepared, written = Path(folder) / "prepared.onnx", Path(folder) / "int8.onnx"
+        needed("onnxruntime.quantization.shape_inference").quant_pre_process(
+            str(path), str(prepared), skip_symbolic_shape=True
+        )
+        quantization.quantize_static(
+            str(prepared),
+            str(written),
+            Batches(),
+            per_channel=True,
+            activation_type=quantization.QuantType.QInt8,
+            weight_type=quantization.QuantType.QInt8,
+            extra_options={"ActivationSymmetric": True},
+        )
+        content = written.read_bytes()
+    write_whole(Path(target), lambda file: file.write(content))
+    return Path(target)
+
+
+def onnx_answers(path: str | Path, threads: int = 1) -> Callable[[Tensor], Tensor]:
+    """Open an ONNX file; return a function from images N x 1 x 28 x 28 to logits N x 10."""
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path.resolve()} is not there: export_onnx writes such files.")
+    return _answering(path.read_bytes(), threads)
+
+
+def onnx_latency(
+    models: Mapping[str, nn.Module],
+    files: Mapping[str, str | Path],
+    batches: Sequence[int] = (1, 64),
+    threads: Sequence[int] = (1, 2),
+    *,
+    rounds: int = 50,
+) -> pd.DataFrame:
+    """Time networks in PyTorch and files in ONNX Runtime, all in turn.
+
+    Parameters
+    ----------
+    models : networks to time in PyTorch, by name
+    files : ONNX files, by name; those of a network carry its name
+    batches, threads : images at a time, and CPU threads; every pair is measured
+    rounds : how often each is timed
+
+    Returns
+    -------
+    Table with the columns `model`, `engine`, `batch`, `threads`, and in milliseconds for the
+    whole batch `median`, `low` and `high`, as `latency` has them.
+    """
+    tables = []
+    for count in threads:
+        timed = {(name, "PyTorch"): model for name, model in models.items()}
+        timed |= {(name, "ONNX Runtime"): onnx_answers(p, count) for name, p in files.items()}
+        for batch in batches:
+            by_number = {str(number): run for number, run in enumerate(timed.values())}
+            found = latency(by_number, batch, count, rounds=rounds)
+            names = pd.DataFrame(list(timed), columns=["model", "engine"])
+            tables.append(pd.concat([names, found.drop(columns="model")], axis=1))
+    return pd.concat(tables, ignore_index=True)
+
+
+def file_bytes(path: str | Path) -> tuple[int, int]:
+    """Return how many bytes a file has, and how many once zipped."""
+    content = Path(path).read_bytes()
+    return len(content), len(zlib.compress(content, 9))
+
+
+def _exported(model: nn.Module, images: Tensor) -> bytes:
+    """Return the network as the content of an ONNX file."""
+    program = torch.onnx.export(
+        model,
+        (images,),
+        input_names=[INPUT],
+        output_names=[OUTPUT],
+        dynamic_shapes=({0: torch.export.Dim("batch")},),
+        dynamo=True,
+        verbose=False,
+    )
+    return program.model_proto.SerializeToString()
+
+
+def _answering(content: bytes, threads: int) -> Callable[[Tensor], Tensor]:
+    runtime = needed("onnxruntime")
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    # A thread that waits busily would take the core from whoever is timed next.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3
+    session = runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+
+    def answers(images: Tensor) -> Tensor:
+        return torch.from_numpy(session.run([OUTPUT], {INPUT: images.numpy()})[0])
+
+    return answers

@@ -1,0 +1,154 @@
+"""What do networks cost on a device, in one table?"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import pandas as pd
+from tqdm import tqdm
+
+from labutils.data import Split
+from labutils.device.boards import check_board
+from labutils.device.packing import FORMATS
+from labutils.device.quantization import Int8Network, quantize_int8
+from labutils.magnitude import prune_magnitude
+from labutils.metrics import evaluate
+from labutils.models import SimpleCNN
+from labutils.training import BAR
+
+DENSITIES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+
+
+class Variant(NamedTuple):
+    """A network, and how its layers are packed; dense where not named."""
+
+    network: SimpleCNN | Int8Network
+    formats: Mapping[str, str] = {}
+
+
+def firmware_table(
+    variants: Mapping[str, Variant], split: Split, board: str = "micro:bit"
+) -> pd.DataFrame:
+    """Compile every variant, run one image through it, and count.
+
+    Parameters
+    ----------
+    variants : by name
+    split : on which the networks are evaluated, by PyTorch; the firmware gives the same answers.
+        Its first image is the one that is counted
+    board : gives processor and clock. What does not fit it is measured all the same
+
+    Returns
+    -------
+    Table with a row for each variant: `variant`; `accuracy`, `low`, `high`, in [0, 1];
+    `weights`, `flash`, `ram` (stack included) in bytes; `instructions` for one image, in all and
+    by layer; `ms`, what they take at the least, with one cycle each; `fits`.
+    """
+    from labutils.device.firmware import Firmware  # needs the extra, which this module does not
+
+    found, chosen = check_board(board), []
+    for name, (network, formats) in variants.items():
+        firmware = Firmware(network, formats, found.processor)
+        image = split.images[0]
+        whole = isinstance(network, Int8Network)
+        cost = firmware.measure(network.whole_numbers(image) if whole else image)
+        answered, ram = evaluate(network, split), cost.ram + cost.stack
+        row = {
+            "variant": name,
+            "accuracy": answered.accuracy,
+            "low": answered.interval[0],
+            "high": answered.interval[1],
+            "weights": cost.weights,
+            "flash": cost.flash,
+            "ram": ram,
+            "instructions": cost.instructions,
+            "ms": cost.instructions / (found.clock * 1e3),
+            "fits": cost.flash <= found.flash and ram <= found.ram,
+        }
+        chosen.append({**row, **cost.by_layer})
+    return pd.DataFrame(chosen)
+
+
+def format_table(
+    model: SimpleCNN,
+    calibration: Split,
+    layers: Sequence[str] = ("conv2", "fc1"),
+    densities: Sequence[float] = DENSITIES,
+    *,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """Prune layers to several densities, pack them in every format, compile and count.
+
+    Parameters
+    ----------
+    model : trained or not: only the places of the zeros matter
+    calibration : training images for `quantize_int8`
+    densities : shares of a layer's weights that stay when it is pruned
+
+    Returns
+    -------
+    Table with the columns `layer`; `density`, the share of int8 weights that are not zero, a
+    little less since the smallest ones round to zero; `format`; and of that layer alone `bytes`
+    in flash and `instructions` for one image on a Cortex-M4F.
+    """
+    from labutils.device.firmware import Firmware
+
+    rows, image = [], calibration.images[0]
+    with tqdm(
+        total=len(densities) * len(FORMATS), disable=not progress, bar_format=BAR, desc="compiling"
+    ) as bar:
+        for density in densities:
+            pruned = prune_magnitude(model, dict.fromkeys(layers, 1 - density))
+            network = quantize_int8(pruned, calibration)
+            weights = {layer.name: layer.weight for layer in network.layers}
+            for kind in FORMATS:
+                firmware = Firmware(network, dict.fromkeys(layers, kind))
+                cost = firmware.measure(network.whole_numbers(image))
+                rows += [
+                    {
+                        "layer": layer,
+                        "density": float((weights[layer] != 0).float().mean()),
+                        "format": kind,
+                        "bytes": firmware.constants()[layer],
+                        "instructions": cost.by_layer[layer],
+                    }
+                    for layer in layers
+                ]
+                bar.update()
+    return pd.DataFrame(rows)
+
+
+def break_even(table: pd.DataFrame) -> pd.DataFrame:
+    """Return below which density a format beats dense rows, in bytes and in instructions.
+
+    Parameters
+    ----------
+    table : what `format_table` returns
+
+    Returns
+    -------
+    Table with a row for each layer and format, and the densities `bytes` and `instructions`,
+    interpolated between those measured: 0 where dense rows always win, 1 where never.
+    """
+    rows = []
+    for layer, of_layer in table.groupby("layer", sort=False):
+        wide = of_layer.pivot(index="density", columns="format").sort_index()
+        for kind in FORMATS:
+            if kind != "dense":
+                found = {
+                    what: _crossing(wide[what][kind] - wide[what]["dense"])
+                    for what in ("bytes", "instructions")
+                }
+                rows.append({"layer": layer, "format": kind, **found})
+    return pd.DataFrame(rows)
+
+
+def _crossing(excess: pd.Series) -> float:
+    """Return where a rising curve over densities crosses zero."""
+    above = excess > 0
+    if not above.any():
+        return 1.0
+    first = above.to_numpy().argmax()
+    if first == 0:
+        return 0.0
+    (left, low), (right, high) = excess.iloc[first - 1 : first + 1].items()
+    return float(left + (right - left) * -low / (high - low))

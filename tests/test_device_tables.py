@@ -1,0 +1,97 @@
+"""What networks cost on a device, in tables and pictures."""
+
+import pandas as pd
+import pytest
+
+import labutils as lab
+from labutils import device
+
+
+@pytest.fixture(scope="module")
+def variants(digits):
+    model = lab.load_pretrained()
+    whole = device.quantize_int8(model, digits.train[:500])
+    slim = device.quantize_int8(lab.prune_filters(model, 0.5), digits.train[:500])
+    return {
+        "float": device.Variant(model),
+        "int8": device.Variant(whole),
+        "slim": device.Variant(slim, device.smallest_formats(slim)),
+    }
+
+
+@pytest.fixture(scope="module")
+def costs(variants, digits):
+    return device.firmware_table(variants, digits.test[:500])
+
+
+def test_a_row_for_each_variant(costs, variants, digits):
+    assert list(costs["variant"]) == list(variants)
+    for name, (network, _) in variants.items():
+        row = costs.set_index("variant").loc[name]
+        assert row["accuracy"] == lab.evaluate(network, digits.test[:500]).accuracy
+        assert row["low"] < row["accuracy"] <= row["high"]
+        layers = row[["conv1", "conv2", "fc1", "fc2"]].sum()
+        assert layers == pytest.approx(row["instructions"], abs=50)
+        assert row["ms"] == pytest.approx(row["instructions"] / 64e3)  # the micro:bit has 64 MHz
+        assert row["fits"]
+    assert costs["weights"].is_monotonic_decreasing
+    assert costs["flash"].is_monotonic_decreasing
+
+
+def test_what_does_not_fit_is_measured_all_the_same(variants, digits):
+    small = device.firmware_table(variants, digits.test[:100], "Zero")
+    assert list(small["fits"]) == [False, True, True]
+
+
+def test_wrong_board(variants, digits):
+    with pytest.raises(ValueError, match=r"board='ZX81': choose L011, L031"):
+        device.firmware_table(variants, digits.test[:100], "ZX81")
+
+
+def test_formats_break_even_where_arithmetic_says(digits):
+    """A weight takes 3 bytes as CSR, 2 with gaps; a bitmask an eighth of a byte a place."""
+    table = device.format_table(
+        lab.load_pretrained(), digits.train[:100], densities=(0.2, 0.6, 1.0), progress=False
+    )
+    assert len(table) == 2 * 3 * 4
+    limits = device.break_even(table).set_index(["layer", "format"])
+    assert limits.loc[("fc1", "csr"), "bytes"] == pytest.approx(1 / 3, abs=0.01)
+    assert limits.loc[("fc1", "gaps"), "bytes"] == pytest.approx(1 / 2, abs=0.01)
+    assert limits.loc[("fc1", "bitmask"), "bytes"] == pytest.approx(7 / 8, abs=0.01)
+    # Two products an instruction are hard to beat one by one.
+    assert ((limits["instructions"] > 0) & (limits["instructions"] < 0.6)).all()
+
+
+def test_break_even_of_made_up_figures():
+    rows = [
+        {"layer": "fc1", "density": d, "format": f, "bytes": b, "instructions": i}
+        for d, f, b, i in (
+            (0.0, "dense", 100, 10), (1.0, "dense", 100, 10),
+            (0.0, "csr", 0, 0), (1.0, "csr", 400, 9),
+            (0.0, "gaps", 200, 20), (1.0, "gaps", 200, 20),
+            (0.0, "bitmask", 50, 0), (1.0, "bitmask", 150, 20),
+        )
+    ]  # fmt: skip
+    found = device.break_even(pd.DataFrame(rows)).set_index("format")
+    assert found["bytes"].to_dict() == {"csr": 0.25, "gaps": 0.0, "bitmask": 0.5}
+    assert found["instructions"].to_dict() == {"csr": 1.0, "gaps": 0.0, "bitmask": 0.5}
+
+
+def test_pictures_show_what_the_table_says(costs, digits):
+    figure = device.instruction_bars(costs)
+    work, flash = figure.axes
+    assert [label.get_text() for label in work.get_yticklabels()] == list(costs["variant"])
+    reached = max(bar.get_x() + bar.get_width() for bar in work.patches)
+    assert reached == pytest.approx(costs["instructions"].max() / 1e6, rel=0.01)
+    assert flash.patches[0].get_width() == pytest.approx(costs["weights"].iloc[0] / 1e3)
+    table = device.format_table(
+        lab.load_pretrained(), digits.train[:100], densities=(0.2, 1.0), progress=False
+    )
+    panels = device.break_even_curves(table).axes
+    assert [axes.get_title() for axes in panels] == [
+        "conv2: flash", "conv2: time", "fc1: flash", "fc1: time"
+    ]  # fmt: skip
+    csr = next(line for line in panels[2].lines if line.get_label() == "csr")
+    assert csr.get_ydata()[1] == pytest.approx(3 * csr.get_xdata()[1], abs=0.01)
+    (axes,) = device.logit_bars({"a": digits.test.images[0, 0, 0, :10]}).axes
+    assert len(axes.patches) == 10
