@@ -10,7 +10,7 @@ AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test run notebooks pretrained pictures clean
+.PHONY: help lab test run notebooks pretrained smallest pictures clean
 
 help:        ## show this list
 	@awk -F ': .*## ' '/^[a-z]+: .*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -34,6 +34,9 @@ notebooks: .venv/test ## run all lessons again and store their outputs
 
 pretrained: .venv/lab ## train the networks in models/pretrained again
 	$(BIN)/python models/make_pretrained.py $(ARGS)
+
+smallest: .venv/lab ## search for the networks in models/smallest again (an hour)
+	$(BIN)/python models/make_smallest.py $(ARGS)
 
 pictures: .venv/test ## take the screenshots in the README again
 	$(BIN)/python -m pytest -m browser tests/test_browser.py

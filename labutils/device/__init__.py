@@ -11,13 +11,13 @@ _ROOMS = {
     "explorer": ("device_explorer",),
     "firmware": ("Firmware", "Footprint"),
     "pad": ("as_digit",),
-    "pictures": ("break_even_curves", "instruction_bars", "logit_bars"),
+    "pictures": ("break_even_curves", "instruction_bars", "logit_bars", "search_points"),
     "quantization": ("Int8Layer", "Int8Network", "quantize_int8"),
     "stored_results": ("missing", "remembered"),
     "runtime": (
         *("export_onnx", "file_bytes", "onnx_answers", "onnx_latency", "quantize_onnx"),
     ),
-    "smallest": ("load_smallest",),
+    "smallest": ("choose", "load_smallest", "read_trials"),
     "source": ("smallest_formats",),
     "tables": ("Variant", "break_even", "firmware_table", "format_table"),
 }  # fmt: skip

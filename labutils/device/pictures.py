@@ -1,5 +1,7 @@
 """The pictures of lesson 06: instructions by layer, and when a sparse format pays."""
 
+from collections.abc import Mapping
+
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
@@ -7,7 +9,7 @@ from matplotlib.ticker import PercentFormatter
 from torch import Tensor
 
 from labutils.device.quantization import LAYERS
-from labutils.plots import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, styled
+from labutils.plots import BLUE, GREEN, GREY, MARKERS, ORANGE, PURPLE, SKY, styled
 
 HATCHES = ("", "//", "..", "xx")
 LINES = {"csr": ("-", "o"), "gaps": ("--", "s"), "bitmask": (":", "^")}
@@ -92,4 +94,28 @@ def logit_bars(answers: dict[str, Tensor]) -> Figure:
         )  # fmt: skip
     axes.set(xlabel="digit", ylabel="logit", xticks=range(10))
     axes.legend()
+    return figure
+
+
+@styled
+def search_points(trials: pd.DataFrame, chosen: Mapping[str, pd.Series]) -> Figure:
+    """Draw validation accuracy against bytes for every network tried, and circle the chosen ones.
+
+    Parameters
+    ----------
+    trials : columns `bytes`, `validation` and `widths`, as in models/smallest/search.csv
+    chosen : rows of it, by what they are called
+    """
+    figure = Figure(figsize=(6.5, 3.4), layout="constrained")
+    axes = figure.subplots()
+    for number, (widths, rows) in enumerate(trials.groupby("widths", sort=False)):
+        marker = MARKERS[number % len(MARKERS)]
+        axes.plot(rows["bytes"] / 1e3, rows["validation"], marker, label=f"widths {widths}")
+    for name, row in chosen.items():
+        place = (row["bytes"] / 1e3, row["validation"])
+        axes.plot(*place, "o", markersize=14, markerfacecolor="none", color=GREY)
+        axes.annotate(name, place, xytext=(8, -14), textcoords="offset points", fontsize=9)
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=1))
+    axes.set(xlabel="weights in flash, kB", ylabel="validation accuracy, int8")
+    figure.legend(loc="outside lower center", ncols=3)
     return figure

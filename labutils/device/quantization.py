@@ -61,10 +61,12 @@ class Int8Layer:
     def outputs(self, inputs: Tensor) -> Tensor:
         """Return what the next layer reads: int8, after ReLU, scaling and pooling."""
         shape = (-1, 1, 1) if self.is_convolution else (-1,)
-        scaled = self.sums(inputs).long() * self.multiplier.view(shape)
+        sums = self.sums(inputs)
+        if self.is_convolution:  # what is largest stays largest when it is scaled
+            sums = _largest_of_four(sums)
+        scaled = sums.long() * self.multiplier.view(shape)
         scaled = (scaled + (1 << (self.shift - 1)).view(shape)) >> self.shift.view(shape)
-        cut = scaled.clamp(0, LARGEST).to(torch.int8)
-        return _largest_of_four(cut) if self.is_convolution else cut
+        return scaled.clamp(0, LARGEST).to(torch.int8)
 
 
 class Int8Network(nn.Module):
@@ -179,4 +181,6 @@ def _round(values: Tensor) -> Tensor:
 
 def _largest_of_four(values: Tensor) -> Tensor:
     """Pool 2 x 2; an odd last row or column is left out."""
-    return F.max_pool2d(values.float(), 2).to(torch.int8)
+    height, width = (length // 2 * 2 for length in values.shape[-2:])
+    corners = [values[..., i:height:2, j:width:2] for i in (0, 1) for j in (0, 1)]
+    return torch.stack(corners).amax(0)

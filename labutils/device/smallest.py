@@ -1,10 +1,13 @@
-"""The smallest networks found by `models/make_smallest.py`: where they lie."""
+"""The smallest networks of `models/make_smallest.py`: how they are chosen, where they lie."""
+
+import pandas as pd
 
 from labutils._home import lab_home
 from labutils.files import load_model
 from labutils.models import SimpleCNN
 
 ACCURACIES = (99.3, 99.0)
+MARGIN = 0.001  # by which validation accuracy must lie above them, since choosing flatters
 
 
 def load_smallest(accuracy: float) -> SimpleCNN:
@@ -24,3 +27,30 @@ def load_smallest(accuracy: float) -> SimpleCNN:
     if accuracy not in ACCURACIES:
         raise ValueError(f"accuracy={accuracy!r}: choose {' or '.join(map(str, ACCURACIES))}.")
     return load_model(lab_home() / "models" / "smallest" / f"simple_cnn_{accuracy}.pth")
+
+
+def read_trials() -> pd.DataFrame:
+    """Return what the search tried: `widths`, `kept`, `epochs`, `bytes` and `validation`."""
+    return pd.read_csv(lab_home() / "models" / "smallest" / "search.csv")
+
+
+def choose(trials: pd.DataFrame, accuracy: float, margin: float = MARGIN) -> pd.Series:
+    """Return the trial with the fewest bytes that is accurate enough on the validation images.
+
+    Parameters
+    ----------
+    trials : columns `bytes` and `validation`, in [0, 1]
+    accuracy : wanted, in percent
+    margin : by which validation accuracy, in [0, 1], must lie above it
+
+    Returns
+    -------
+    Its row, and what was `wanted`.
+    """
+    good = trials[trials["validation"] >= accuracy / 100 + margin]
+    if good.empty:
+        raise ValueError(
+            f"None of {len(trials)} networks reaches {accuracy}% and a margin of {margin:.1%} (the "
+            f"best has {trials['validation'].max():.2%}): try wider ones."
+        )
+    return pd.concat([good.loc[good["bytes"].idxmin()], pd.Series({"wanted": accuracy})])

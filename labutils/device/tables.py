@@ -1,5 +1,6 @@
 """What do networks cost on a device, in one table?"""
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -26,7 +27,11 @@ class Variant(NamedTuple):
 
 
 def firmware_table(
-    variants: Mapping[str, Variant], split: Split, board: str = "micro:bit"
+    variants: Mapping[str, Variant],
+    split: Split,
+    board: str = "micro:bit",
+    *,
+    progress: bool = True,
 ) -> pd.DataFrame:
     """Compile every variant, run one image through it, and count.
 
@@ -45,18 +50,22 @@ def firmware_table(
     """
     from labutils.device.firmware import Firmware  # needs the extra, which this module does not
 
-    found, chosen = check_board(board), []
-    for name, (network, formats) in variants.items():
+    found, chosen, answered = check_board(board), [], {}
+    for name, (network, formats) in tqdm(
+        variants.items(), disable=not progress, bar_format=BAR, file=sys.stdout, desc=board
+    ):
         firmware = Firmware(network, formats, found.processor)
         image = split.images[0]
         whole = isinstance(network, Int8Network)
         cost = firmware.measure(network.whole_numbers(image) if whole else image)
-        answered, ram = evaluate(network, split), cost.ram + cost.stack
+        if id(network) not in answered:  # several variants may store one network
+            answered[id(network)] = evaluate(network, split)
+        right, ram = answered[id(network)], cost.ram + cost.stack
         row = {
             "variant": name,
-            "accuracy": answered.accuracy,
-            "low": answered.interval[0],
-            "high": answered.interval[1],
+            "accuracy": right.accuracy,
+            "low": right.interval[0],
+            "high": right.interval[1],
             "weights": cost.weights,
             "flash": cost.flash,
             "ram": ram,
@@ -94,7 +103,7 @@ def format_table(
 
     rows, image = [], calibration.images[0]
     with tqdm(
-        total=len(densities) * len(FORMATS), disable=not progress, bar_format=BAR, desc="compiling"
+        total=len(densities) * len(FORMATS), disable=not progress, bar_format=BAR, file=sys.stdout
     ) as bar:
         for density in densities:
             pruned = prune_magnitude(model, dict.fromkeys(layers, 1 - density))
