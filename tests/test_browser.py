@@ -7,6 +7,8 @@ from browser import NoBrowserError, chromium, errors_shown, open_lesson, run_all
 from conftest import PROJECT
 
 import labutils as lab
+from labutils import device
+from labutils.panels import digit_png
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 
@@ -257,4 +259,52 @@ def test_recovery_runs_and_stops(browser, address):
     assert errors_shown(page) == []
     assert explorer.get_by_role("alert").count() == 0
     screenshot(page, "recovery")
+    page.close()
+
+
+def test_digit_on_two_machines(browser, address, digits):
+    """Lesson 06's widget: picked by keyboard, drawn with the mouse, the same bits on both."""
+    page = open_lesson(browser, address, "06_deployment")
+    page.set_default_timeout(60_000)
+    run_only(page, ["digits = lab.load_mnist()"])
+    page.evaluate(SCROLL_TO, "explorer = device.device_explorer(")
+    cell = page.locator(".jp-CodeCell", has_text="explorer = device.device_explorer(").first
+    source = (
+        "whole = device.quantize_int8(network, calibration)\n"
+        "device.device_explorer({'float': device.Variant(network), "
+        "'int8': device.Variant(whole)}, digits)"
+    )
+    run_cell(page, cell, source)
+    shown = page.locator(".lab-device-page")
+    shown.locator("[data-figure=same]", has_text="the same to").wait_for()
+    explorer = page.locator(".widget-vbox", has=shown).first
+    slider, number = (explorer.locator(".noUi-handle").nth(i) for i in range(2))
+    slider.evaluate("node => node.scrollIntoView({block: 'center'})")
+    slider.focus()
+    page.keyboard.press("ArrowRight")
+    shown.locator("[data-figure=same]", has_text="bit for bit the same").wait_for()
+    number.focus()
+    for _ in range(3):
+        page.keyboard.press("ArrowRight")
+    shown.get_by_text(f"(it is a {int(digits.test.labels[3])})").wait_for()
+    explorer.get_by_role("button", name="draw a digit").click()
+    field = explorer.get_by_role("img", name="Draw a digit here")
+    field.scroll_into_view_if_needed()
+    box = field.bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"]
+    page.mouse.move(x, y + 30)
+    page.mouse.down()
+    page.mouse.move(x, y + 190, steps=10)
+    page.mouse.up()
+    shown.locator("[data-figure=read]", has_text="1").wait_for()
+    shown.locator("[data-figure=same]", has_text="bit for bit the same").wait_for()
+    screenshot(page, "device")
+    ink = "node => node.getContext('2d').getImageData(0, 0, 112, 112).data.some(v => v > 0)"
+    assert field.evaluate(ink)
+    explorer.get_by_role("button", name="Clear").click()
+    empty = digit_png(device.as_digit(bytes(112 * 112)))
+    shown.locator(f"img[src='{empty}']").wait_for()
+    assert not field.evaluate(ink)
+    assert errors_shown(page) == []
+    assert explorer.get_by_role("alert").count() == 0
     page.close()

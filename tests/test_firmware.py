@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import labutils as lab
-from labutils.device import quantize_int8
+from labutils.device import BOARDS, quantize_int8, smallest_formats
 from labutils.device.emulator import PROCESSORS, STACK_TOP, Emulator
 from labutils.device.firmware import Firmware
 from labutils.device.packing import FORMATS, pack, unpack
@@ -159,11 +159,62 @@ def test_wrong_arguments(model, digits, calibration):
         firmware.logits(torch.zeros(1, 1, 27, 28, dtype=torch.int8))
 
 
-def test_a_network_too_large_says_so(calibration):
+def test_too_large_for_a_board_says_by_how_much(model, calibration):
+    with pytest.raises(ValueError, match="does not fit the Arduino Zero") as refused:
+        Firmware(model, board="Zero")
+    whole = Firmware(model, processor="Cortex-M0+").measure(torch.zeros(1, 28, 28))
+    assert f"needs {whole.flash:,} bytes of flash where there are 262,144" in str(refused.value)
+    assert f"{whole.flash - 262_144:,} too many (most for the weights of fc1, 401,664)" in str(
+        refused.value
+    )
+    assert "RAM" not in str(refused.value)
+    slim = quantize_int8(lab.prune_filters(model, 0.8), calibration)
+    with pytest.raises(ValueError, match=r"bytes of RAM where there are 2,048, .* too many"):
+        Firmware(slim, board="L011")
+    Firmware(slim, board="L031")
+    with pytest.raises(ValueError, match=r"board='Uno': choose L011"):
+        Firmware(slim, board="Uno")
+
+
+def test_larger_than_any_board_is_measured_or_refused(calibration):
     torch.manual_seed(0)
-    huge = quantize_int8(lab.SimpleCNN((16, 200, 128)), calibration)
-    with pytest.raises(RuntimeError, match="compiler refused the firmware"):
-        Firmware(huge)
+    large = quantize_int8(lab.SimpleCNN((16, 200, 128)), calibration)
+    image = torch.zeros(1, 28, 28, dtype=torch.int8)
+    assert Firmware(large).measure(image).flash > 1_250_000
+    with pytest.raises(ValueError, match=r"The weights need 7\d,\d{3},\d{3} bytes of flash"):
+        Firmware(lab.SimpleCNN((1, 500, 800)))
+
+
+def test_weights_that_are_not_finite(model):
+    broken = copy.deepcopy(model)
+    with torch.no_grad():
+        broken.fc2.bias[3] = float("inf")
+    with pytest.raises(ValueError, match=r"fc2.bias holds values that are NaN or infinite"):
+        Firmware(broken)
+
+
+def test_boards_have_processors_that_are_known():
+    assert {board.processor for board in BOARDS.values()} == set(PROCESSORS)
+    for board in BOARDS.values():
+        assert board.flash % 1024 == board.ram % 1024 == 0
+        assert 16 <= board.clock <= 600
+
+
+def test_weights_are_counted_byte_by_byte(model, calibration):
+    """Of dense int8: a byte a weight (rows filled up to fours), 4 a bias, 5 a scale."""
+    cost = Firmware(quantize_int8(model, calibration)).measure(
+        torch.zeros(1, 28, 28, dtype=torch.int8)
+    )
+    assert cost.weights == (16 * 12 + 32 * 144 + 64 * 1568 + 10 * 64) + 4 * 122 + 5 * 112
+
+
+def test_smallest_formats_are_smallest(pruned, calibration):
+    network = quantize_int8(pruned, calibration)
+    chosen, best = smallest_formats(network), {}
+    for layer in ("conv2", "fc1", "fc2"):
+        sizes = {kind: Firmware(network, {layer: kind}).constants()[layer] for kind in FORMATS}
+        best[layer] = min(sizes, key=sizes.get)
+    assert chosen == best
 
 
 def test_nothing_is_left_behind(model, calibration):

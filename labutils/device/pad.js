@@ -49,9 +49,7 @@ function render({ model, el }) {
         model.set("pixels", new DataView(grey.buffer));
         model.save_changes();
     }
-    model.on("change:pixels", () => { // emptied from Python
-        if (model.get("pixels").byteLength === 0) pen.clearRect(0, 0, SIDE, SIDE);
-    });
+    model.on("change:cleared", () => pen.clearRect(0, 0, SIDE, SIDE));
     el.appendChild(canvas);
 }
 

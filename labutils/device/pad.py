@@ -21,6 +21,12 @@ class Pad(anywidget.AnyWidget):
 
     _esm = Path(__file__).with_name("pad.js")
     pixels = traitlets.Bytes(b"").tag(sync=True)
+    cleared = traitlets.Int(0).tag(sync=True)  # how often: a change tells the page to wipe
+
+    def clear(self) -> None:
+        """Wipe the field."""
+        self.cleared += 1
+        self.pixels = b""
 
 
 def as_digit(pixels: bytes) -> Tensor:

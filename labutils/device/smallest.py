@@ -50,7 +50,7 @@ def choose(trials: pd.DataFrame, accuracy: float, margin: float = MARGIN) -> pd.
     good = trials[trials["validation"] >= accuracy / 100 + margin]
     if good.empty:
         raise ValueError(
-            f"None of {len(trials)} networks reaches {accuracy}% and a margin of {margin:.1%} (the "
+            f"None of {len(trials)} networks reaches {accuracy}% and a margin of {margin:.2%} (the "
             f"best has {trials['validation'].max():.2%}): try wider ones."
         )
     return pd.concat([good.loc[good["bytes"].idxmin()], pd.Series({"wanted": accuracy})])

@@ -1,0 +1,36 @@
+"""Lesson 06 on a machine that has neither compiler nor emulator."""
+
+import os
+
+import nbformat
+import pytest
+from conftest import PROJECT
+from nbclient import NotebookClient
+
+from labutils.device._extra import PACKAGES
+
+
+@pytest.fixture
+def blocked(tmp_path):
+    """The environment of a kernel in which the packages of the extra cannot be imported."""
+    for name in PACKAGES:
+        (tmp_path / f"{name}.py").write_text("raise ImportError('no wheel for this machine')")
+    return {**os.environ, "PYTHONPATH": str(tmp_path)}
+
+
+def test_stored_results_are_shown_and_said_to_be(blocked):
+    path = PROJECT / "notebooks" / "06_deployment.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    NotebookClient(
+        notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": path.parent}}
+    ).execute(env=blocked)
+    cells = {cell.id: cell for cell in notebook.cells}
+    assert "missing: ['onnx'" in cells["setup"].outputs[0].text
+    stored = [cell for cell in notebook.cells if "device.remembered(" in cell.source]
+    code = [cell for cell in stored if cell.cell_type == "code"]
+    assert len(code) >= 8
+    for cell in code:
+        said = "".join(output.get("text", "") for output in cell.outputs)
+        assert "Not measured here" in said, cell.id
+        assert "This was measured before, with Linux" in said, cell.id
+    assert "laptop only" in cells["widget-check"].outputs[0].text
