@@ -93,5 +93,10 @@ def test_pictures_show_what_the_table_says(costs, digits):
     ]  # fmt: skip
     csr = next(line for line in panels[2].lines if line.get_label() == "csr")
     assert csr.get_ydata()[1] == pytest.approx(3 * csr.get_xdata()[1], abs=0.01)
-    (axes,) = device.logit_bars({"a": digits.test.images[0, 0, 0, :10]}).axes
-    assert len(axes.patches) == 10
+    trials = pd.DataFrame(
+        {"widths": ["a", "a", "b"], "bytes": [3e3, 4e3, 2e3], "validation": [0.99, 0.992, 0.98]}
+    )
+    (axes,) = device.search_points(trials, {"best": trials.iloc[1]}).axes
+    circle = axes.lines[-1]
+    assert (circle.get_xdata()[0], circle.get_ydata()[0]) == (4, 0.992)
+    assert [line.get_label() for line in axes.lines[:2]] == ["widths a", "widths b"]

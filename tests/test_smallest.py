@@ -1,6 +1,7 @@
 """The smallest networks: those that ship, and the program that searches for them."""
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 import make_smallest
 import pandas as pd
@@ -74,10 +75,22 @@ def test_a_search_goes_on_where_it_stopped(monkeypatch, tmp_path, capsys):
     (tmp_path / "build").mkdir()
     trial = make_smallest.Trial((8, 16, 16), 2_600, 1)
     lab.save_model(lab.prune_magnitude(lab.SimpleCNN(trial.widths), 0.8), trial.path)
-    row = {"widths": "8 16 16", "kept": 2_600, "epochs": 1, "bytes": 5_000, "validation": 0.9981}
-    pd.DataFrame([row]).to_csv(tmp_path / "search.csv", index=False)
-    trials = make_smallest.search([trial])
-    assert trials.to_dict("records") == [row]
+    tried = []
+
+    def try_out(trial):
+        tried.append(trial.kept)
+        row = {"widths": " ".join(map(str, trial.widths)), "kept": trial.kept, "epochs": 1}
+        return row | {"bytes": 2 * trial.kept, "validation": 0.9981}
+
+    monkeypatch.setattr(make_smallest, "try_out", try_out)
+    monkeypatch.setattr(make_smallest, "teacher", lambda: None)
+    monkeypatch.setattr(make_smallest, "ProcessPoolExecutor", lambda *_: ThreadPoolExecutor(1))
+    more = [trial, make_smallest.Trial((8, 16, 16), 3_000, 1)]
+    make_smallest.search([trial])
+    trials = make_smallest.search(more)
+    assert tried == [2_600, 3_000]
+    pd.testing.assert_frame_equal(make_smallest.search(more), trials)
+    assert tried == [2_600, 3_000]
     chosen = pd.DataFrame([device.choose(trials, 99.0)])
     make_smallest.write_down(chosen, len(trials))
     assert lab.load_model(tmp_path / "simple_cnn_99.0.pth").widths == (8, 16, 16)

@@ -7,13 +7,14 @@ rest of this room is there without them.
 import importlib
 
 _ROOMS = {
+    "_extra": ("missing",),
     "boards": ("BOARDS", "Board"),
     "explorer": ("device_explorer",),
     "firmware": ("Firmware", "Footprint"),
     "pad": ("as_digit",),
-    "pictures": ("break_even_curves", "instruction_bars", "logit_bars", "search_points"),
+    "pictures": ("break_even_curves", "instruction_bars", "search_points"),
     "quantization": ("Int8Layer", "Int8Network", "quantize_int8"),
-    "stored_results": ("missing", "remembered"),
+    "stored_results": ("remembered",),
     "runtime": (
         *("export_onnx", "file_bytes", "onnx_answers", "onnx_latency", "quantize_onnx"),
     ),

@@ -194,8 +194,8 @@ def _cells(values: Tensor, digit: int, reach: float, name: str) -> str:
         f'<td style="{TIGHT}; text-align: right" data-logit="{name}-{digit}">'
         f"{'<b>' if strong else ''}{text}{'</b>' if strong else ''}</td>"
         f'<td style="{TIGHT}"><svg width="82" height="10" aria-hidden="true">'
-        f'<rect x="{x:.1f}" y="0" width="{width:.1f}" height="10" fill="{colour}"/><line x1="40" x2="40" y1="0" y2="10" '
-        f'stroke="gray"/></svg></td>'
+        f'<rect x="{x:.1f}" y="0" width="{width:.1f}" height="10" fill="{colour}"/>'
+        '<line x1="40" x2="40" y1="0" y2="10" stroke="gray"/></svg></td>'
     )
 
 

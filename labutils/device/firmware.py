@@ -184,9 +184,9 @@ class Firmware:
         sources = sorted(SOURCES.iterdir())
         told = [header, *options, *(source.read_text(encoding="utf-8") for source in sources)]
         name = hashlib.sha256("\0".join(told).encode()).hexdigest()[:16]
-        folder = _firmware_folder()
-        target = folder / f"{name}.elf"
+        target = cache_folder() / "firmware" / f"{name}.elf"
         if not target.exists():
+            _check_writable(target.parent)
             _build(header, options, target)
         return target
 
@@ -218,9 +218,8 @@ def _build(header: str, options: list[str], target: Path) -> None:
         work.rmdir()
 
 
-def _firmware_folder() -> Path:
-    """Return the folder that keeps compiled firmware."""
-    folder = cache_folder() / "firmware"
+def _check_writable(folder: Path) -> None:
+    """Make the folder that keeps compiled firmware; refuse one that cannot be written."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / f".{uuid.uuid4().hex}"
@@ -231,7 +230,6 @@ def _firmware_folder() -> Path:
             f"The folder {folder} cannot be written, and compiling needs one: set XDG_CACHE_HOME "
             "to a folder of your own."
         ) from error
-    return folder
 
 
 def _check_formats(formats: Mapping[str, str]) -> dict[str, str]:

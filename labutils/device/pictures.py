@@ -3,10 +3,8 @@
 from collections.abc import Mapping
 
 import pandas as pd
-import torch
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
-from torch import Tensor
 
 from labutils.device.quantization import LAYERS
 from labutils.plots import BLUE, GREEN, GREY, MARKERS, ORANGE, PURPLE, SKY, styled
@@ -77,23 +75,6 @@ def break_even_curves(table: pd.DataFrame) -> Figure:
         axes.set_xlabel("density: weights that stay")
     lines, names = grid[0, 0].get_legend_handles_labels()
     figure.legend(lines, names, loc="outside lower center", ncols=len(names))
-    return figure
-
-
-@styled
-def logit_bars(answers: dict[str, Tensor]) -> Figure:
-    """Draw the ten logits of one image, as several networks give them, side by side."""
-    figure = Figure(figsize=(6.5, 2.4), layout="constrained")
-    axes = figure.subplots()
-    width = 0.8 / len(answers)
-    for number, (name, logits) in enumerate(answers.items()):
-        places = torch.arange(10) + (number - (len(answers) - 1) / 2) * width
-        axes.bar(
-            places.tolist(), logits.flatten().tolist(), width, label=name,
-            hatch=HATCHES[number % len(HATCHES)], edgecolor="white",
-        )  # fmt: skip
-    axes.set(xlabel="digit", ylabel="logit", xticks=range(10))
-    axes.legend()
     return figure
 
 

@@ -16,8 +16,6 @@ RESULTS = Path(__file__).parent / "results"
 STORING = "EAI_LAB_STORE_RESULTS"  # set where the lessons' outputs are stored again
 TOLD = ("torch", "onnxruntime", "ziglang", "unicorn")
 
-__all__ = ["missing", "remembered"]
-
 
 def remembered(name: str, measure: Callable[[], pd.DataFrame]) -> pd.DataFrame:
     """Return what `measure` finds; without the extra `[device]`, what was found before, saying so.

@@ -2,19 +2,22 @@
 
 import sys
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pandas as pd
 from tqdm import tqdm
 
 from labutils.data import Split
-from labutils.device.boards import check_board
+from labutils.device.boards import Board, check_board
 from labutils.device.packing import FORMATS
 from labutils.device.quantization import Int8Network, quantize_int8
 from labutils.magnitude import prune_magnitude
-from labutils.metrics import evaluate
+from labutils.metrics import Evaluation, evaluate
 from labutils.models import SimpleCNN
 from labutils.training import BAR
+
+if TYPE_CHECKING:
+    from labutils.device.firmware import Footprint
 
 DENSITIES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
@@ -50,31 +53,34 @@ def firmware_table(
     """
     from labutils.device.firmware import Firmware  # needs the extra, which this module does not
 
-    found, chosen, answered = check_board(board), [], {}
+    machine, rows, answered = check_board(board), [], {}
     for name, (network, formats) in tqdm(
         variants.items(), disable=not progress, bar_format=BAR, file=sys.stdout, desc=board
     ):
-        firmware = Firmware(network, formats, found.processor)
-        image = split.images[0]
+        firmware, image = Firmware(network, formats, machine.processor), split.images[0]
         whole = isinstance(network, Int8Network)
         cost = firmware.measure(network.whole_numbers(image) if whole else image)
         if id(network) not in answered:  # several variants may store one network
             answered[id(network)] = evaluate(network, split)
-        right, ram = answered[id(network)], cost.ram + cost.stack
-        row = {
-            "variant": name,
-            "accuracy": right.accuracy,
-            "low": right.interval[0],
-            "high": right.interval[1],
-            "weights": cost.weights,
-            "flash": cost.flash,
-            "ram": ram,
-            "instructions": cost.instructions,
-            "ms": cost.instructions / (found.clock * 1e3),
-            "fits": cost.flash <= found.flash and ram <= found.ram,
-        }
-        chosen.append({**row, **cost.by_layer})
-    return pd.DataFrame(chosen)
+        rows.append({"variant": name, **_figures(answered[id(network)], cost, machine)})
+    return pd.DataFrame(rows)
+
+
+def _figures(answered: Evaluation, cost: "Footprint", machine: Board) -> dict[str, object]:
+    """Return the figures of one row."""
+    ram = cost.ram + cost.stack
+    return {
+        "accuracy": answered.accuracy,
+        "low": answered.interval[0],
+        "high": answered.interval[1],
+        "weights": cost.weights,
+        "flash": cost.flash,
+        "ram": ram,
+        "instructions": cost.instructions,
+        "ms": cost.instructions / (machine.clock * 1e3),
+        "fits": cost.flash <= machine.flash and ram <= machine.ram,
+        **cost.by_layer,
+    }
 
 
 def format_table(
