@@ -138,12 +138,16 @@ class Emulator:
         """Return what a variable of the firmware holds, as an array of a NumPy type."""
         return np.frombuffer(bytes(self.machine.mem_read(*self.symbols[variable])), kind)
 
-    def count(self, function: str, parts: Sequence[str]) -> Counter[str]:
+    def count(self, function: str, parts: Sequence[str]) -> tuple[Counter[str], int]:
         """Count the instructions a call executes, by the function they lie in.
 
         Parameters
         ----------
         parts : functions to count apart; what others execute counts for ""
+
+        Returns
+        -------
+        The counts, and how many bytes of stack it used.
         """
         blocks: Counter[tuple[int, int]] = Counter()
 
@@ -154,13 +158,13 @@ class Emulator:
         self.machine.ctl_flush_tb()  # hooks do not fire in code that is translated already
         hook = self.machine.hook_add(unicorn.UC_HOOK_BLOCK, note)
         try:
-            self.call(function)
+            stack = self.stack(function)
         finally:
             self.machine.hook_del(hook)
         found: Counter[str] = Counter()
         for (address, size), times in blocks.items():
             found[self._part(address, parts)] += times * self._instructions(address, size)
-        return found
+        return found, stack
 
     def stack(self, function: str) -> int:
         """Return how many bytes of stack a call uses."""

@@ -119,15 +119,15 @@ class Firmware:
 
     def measure(self, image: Tensor) -> Footprint:
         """Count what one image, 1 x 28 x 28, costs. Counts differ a little between images."""
-        self._run(image)
-        counts = self.emulator.count("infer", LAYERS)
+        self._show(image)
+        counts, stack = self.emulator.count("infer", LAYERS)
         return Footprint(
             instructions=sum(counts.values()),
             by_layer={name: counts[name] for name in LAYERS},
             weights=sum(self.constants().values()),
             flash=self.emulator.flash,
             ram=self.emulator.ram,
-            stack=self.emulator.stack("infer"),
+            stack=stack,
         )
 
     def constants(self) -> dict[str, int]:
@@ -163,6 +163,12 @@ class Firmware:
             )
 
     def _run(self, image: Tensor) -> Tensor:
+        self._show(image)
+        self.emulator.call("infer")
+        return torch.from_numpy(self.emulator.read("logits", "<i4" if self.whole else "<f4").copy())
+
+    def _show(self, image: Tensor) -> None:
+        """Put an image where the firmware looks for it."""
         wanted = torch.int8 if self.whole else torch.float32
         if image.dtype != wanted or image.numel() != 28 * 28:
             raise ValueError(
@@ -170,8 +176,6 @@ class Firmware:
                 f"of {wanted}."
             )
         self.emulator.write("image", np.ascontiguousarray(image.cpu().numpy()))
-        self.emulator.call("infer")
-        return torch.from_numpy(self.emulator.read("logits", "<i4" if self.whole else "<f4").copy())
 
     def _compile(self) -> Path:
         """Return the compiled firmware, from the cache if it was compiled before."""

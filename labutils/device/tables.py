@@ -55,7 +55,7 @@ def firmware_table(
 
     machine, rows, answered = check_board(board), [], {}
     for name, (network, formats) in tqdm(
-        variants.items(), disable=not progress, bar_format=BAR, file=sys.stdout, desc=board
+        variants.items(), disable=not progress, bar_format=BAR, file=sys.stdout, desc=f"{board} "
     ):
         firmware, image = Firmware(network, formats, machine.processor), split.images[0]
         whole = isinstance(network, Int8Network)
