@@ -304,7 +304,7 @@ def test_digit_on_two_machines(browser, address, digits):
     explorer.get_by_role("button", name="Clear").click()
     empty = digit_png(device.as_digit(bytes(112 * 112)))
     shown.locator(f"img[src='{empty}']").wait_for()
-    assert not field.evaluate(ink)
+    page.wait_for_function(f"node => !({ink})(node)", arg=field.element_handle())
     assert errors_shown(page) == []
     assert explorer.get_by_role("alert").count() == 0
     page.close()
