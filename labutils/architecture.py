@@ -105,4 +105,6 @@ def _build_layer(kind: str, options: dict) -> nn.Module:
         return model
     if kind not in LAYERS:
         raise ValueError(f"it has a layer of the unknown kind {kind!r}.")
+    if SOMEWHERE & options.keys():  # elsewhere than on "meta" it would take memory
+        raise ValueError(f"it has a {kind} that says where its tensors lie.")
     return LAYERS[kind](**options)

@@ -68,6 +68,7 @@ def test_each_kind_of_layer_can_be_described(kind):
         [["0", "Linear", {"in_features": -2, "out_features": 2}]],
         [["0", "Linear", {"in_features": 2}]],
         [["0", "Conv2d", {"in_channels": 2, "out_channels": 2, "kernel_size": 1, "groups": 0}]],
+        [["0", "Linear", {"in_features": 2, "out_features": 2, "device": "cpu"}]],
         [["0", "Linear", None]],
         [["a.b", "ReLU", {}]],
         [["0"]],

@@ -1,0 +1,108 @@
+"""Exercise 8: how small is the handed-in network, how good, and how many points is that?"""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from labutils.checks.values import IMPOSSIBLE, Misfit, pack
+from labutils.checks.verdict import CheckFailed, Wrong, attempt, first_line, held_by_torch
+from labutils.data import Digits, Split
+from labutils.metrics import evaluate
+from labutils.sizes import model_bytes
+
+TITLE = "Exercise 8, design_network"
+MIME = "application/vnd.eai-lab.network+json"  # under this kind the network lies in the notebook
+POINTS, ENOUGH = 10, 0.988
+NO_POINTS, ALL_POINTS = 100_000, 20_000  # bytes
+
+
+def design_points(accuracy: float, size: int) -> float:
+    """Return the points for an accuracy on the validation split and a size in bytes.
+
+    10 up to 20,000 bytes, 0 from 100,000 bytes on, and in between equal points for equal
+    ratios of bytes; 0 below an accuracy of 98.8%.
+
+    >>> design_points(0.99, 20_000), design_points(0.99, 44_721), design_points(0.98, 20_000)
+    (10.0, 5.0, 0.0)
+    """
+    if accuracy < ENOUGH:
+        return 0.0
+    share = math.log(NO_POINTS / size) / math.log(NO_POINTS / ALL_POINTS)
+    return round(POINTS * min(max(share, 0.0), 1.0), 1)
+
+
+def design_network(function: Callable[[Digits], nn.Module], digits: Digits) -> float:
+    """Call the function, measure its network, print the points, and hand the network in.
+
+    Parameters
+    ----------
+    function : from the digits to a network of float32 tensors; may take minutes
+
+    Returns
+    -------
+    The points, see `design_points`.
+
+    Raises
+    ------
+    CheckFailed
+        Not attempted, raised, no such network, or not accurate enough.
+    """
+    found = attempt(function, digits)
+    if not found.attempted:
+        raise CheckFailed(TITLE, "not attempted", next="write the function's body")
+    if found.error:
+        raise CheckFailed(TITLE, "raised", error=found.error, at=found.where)
+    try:
+        accuracy, size = _measure(found.result, digits.validation)
+    except Wrong as verdict:
+        raise CheckFailed(TITLE, "wrong", **verdict.lines) from None
+    points = design_points(accuracy, size)
+    told = f"{size:,} bytes, {accuracy:.2%} of {len(digits.validation):,} images right"
+    _hand_in(found.result, f"{TITLE}: {told}: {points:g} of {POINTS} points")
+    if accuracy < ENOUGH:
+        raise CheckFailed(
+            TITLE,
+            "wrong",
+            expected=f"at least {ENOUGH:.1%} of the validation images right",
+            got=told,
+            likely="remove less, or train longer after each removal",
+        )
+    return points
+
+
+def _measure(network: object, split: Split) -> tuple[float, int]:
+    """Return accuracy and bytes of a network, refusing what would not count."""
+    if network is None:
+        raise Wrong("a network", "None", "design_network ends without a `return`")
+    if not isinstance(network, nn.Module):
+        raise Wrong(
+            "a SimpleCNN of any widths, or an nn.Sequential of PyTorch's layers",
+            network,
+            held_by_torch(network) if isinstance(network, Misfit) else "",
+        )
+    for name, tensor in network.state_dict().items():
+        # BatchNorm counts its batches in whole numbers.
+        if tensor.is_floating_point() and tensor.dtype != torch.float32:
+            raise Wrong("float32 tensors", f"{name} of {tensor.dtype}", "the task is to prune")
+        if not tensor.isfinite().all():
+            raise Wrong("finite weights", f"{name} with NaN or infinity", "the training diverged")
+    try:
+        return evaluate(network, split).accuracy, model_bytes(network).compressed
+    except IMPOSSIBLE as error:
+        raise Wrong("an answer N x 10 for images N x 1 x 28 x 28", first_line(error)) from None
+
+
+def _hand_in(network: nn.Module, text: str) -> None:
+    """Show the line; a notebook keeps the network beside it, without showing it."""
+    try:
+        from IPython import get_ipython
+        from IPython.display import display
+    except ModuleNotFoundError:  # outside of Jupyter
+        print(text)
+        return
+    if get_ipython() is None:
+        print(text)
+    else:
+        display({"text/plain": text, MIME: pack(network)}, raw=True)

@@ -1,0 +1,132 @@
+"""Exercise 7: does a pruned network learn, and do its zeros stay zero?"""
+
+import copy
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from labutils.checks.sizes import with_zeros
+from labutils.checks.values import Foreign, Misfit
+from labutils.checks.verdict import Wrong, exercise, held_by_torch, same
+from labutils.layers import prunable_layers
+from labutils.models import SimpleCNN
+
+Batches = list[tuple[Tensor, Tensor]]
+MOMENTUM = 0.9
+
+
+def _cases() -> list[tuple]:
+    return [tuning_case(seed=0), tuning_case(seed=1, steps=6, learning_rate=0.05)]
+
+
+def tuning_case(
+    seed: int, steps: int = 4, learning_rate: float = 0.02, share: float = 0.5
+) -> tuple:
+    """Return a small sparse network, batches of eight noisy images, and a learning rate."""
+    generator = torch.Generator().manual_seed(seed)
+    network = with_zeros((2, 3, 4), seed, share)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter /= 1 if parameter.dim() == 1 else math.sqrt(parameter[0].numel())
+    batches = [
+        (
+            torch.randn(8, 1, 28, 28, generator=generator),
+            torch.randint(10, (8,), generator=generator),
+        )
+        for _ in range(steps)
+    ]
+    return network, batches, learning_rate
+
+
+@exercise(7, ("network", "batches", "learning_rate"), _cases)
+def tune(result: object, network: SimpleCNN, batches: Batches, learning_rate: float) -> None:
+    """Judge a network trained on by SGD with momentum, what is zero staying zero."""
+    if not isinstance(result, nn.Module):
+        raise Wrong("the network after training", result, _no_network(result))
+    if type(result) is not SimpleCNN or result.widths != network.widths:
+        raise Wrong(f"a SimpleCNN(widths={network.widths})", result)
+    expected = _train(network, batches, learning_rate)
+    revived = _revived(result, network)
+    if revived:
+        once = _train(network, batches, learning_rate, mask="first step")
+        hint = (
+            "the zeros were set once, and momentum revived them: set them after every step"
+            if same(result, once) else "multiply each weight by its mask after every step"
+        )  # fmt: skip
+        verb = "weight was" if revived == 1 else "weights were"
+        raise Wrong("every weight that was zero is zero", f"{revived} {verb} revived", hint)
+    if not same(result, expected):
+        hint = _mistake(result, network, batches, learning_rate)
+        raise Wrong("the weights after these steps of SGD with momentum", _difference(
+            result, expected), hint)  # fmt: skip
+
+
+def _no_network(result: object) -> str:
+    if isinstance(result, Misfit):
+        return held_by_torch(result)
+    return "" if isinstance(result, Foreign) else "return the network, not its loss"
+
+
+def _revived(result: nn.Module, network: nn.Module) -> int:
+    layers = prunable_layers(result)
+    return sum(
+        int(((layer.weight == 0) & (layers[name].weight != 0)).sum())
+        for name, layer in prunable_layers(network).items()
+    )
+
+
+def _difference(result: nn.Module, expected: nn.Module) -> str:
+    pairs = zip(result.parameters(), expected.parameters(), strict=True)
+    most = max(float((one - other).detach().abs().max()) for one, other in pairs)
+    return f"weights that differ by up to {most:.2g}"
+
+
+def _mistake(result: nn.Module, network: SimpleCNN, batches: Batches, rate: float) -> str:
+    """Name the mistake, by making it."""
+    mistakes = {
+        "nothing was learned: the network is as it was": {"batches": []},
+        "without momentum: torch.optim.SGD(..., momentum=0.9), made once, before all batches":
+            {"momentum": 0.0},
+        "the gradients add up: optimizer.zero_grad() before each backward()": {"clear": False},
+        "the zeros were set once, at the end: in between, revived weights took part. Set them "
+        "after every step": {"mask": "end"},
+        "the biases did not learn: give the optimizer all of network.parameters()":
+            {"only_weights": True},
+        "only the first batch was used": {"batches": batches[:1]},
+        "biases that were zero stayed zero: only weights have masks": {"mask": "biases too"},
+    }  # fmt: skip
+    for sentence, wrong in mistakes.items():
+        done = _train(network, wrong.pop("batches", batches), rate, **wrong)
+        if same(result, done):
+            return sentence
+    return ""
+
+
+def _train(
+    network: SimpleCNN,
+    batches: Batches,
+    learning_rate: float,
+    *,
+    momentum: float = MOMENTUM,
+    mask: str = "every step",
+    clear: bool = True,
+    only_weights: bool = False,
+) -> SimpleCNN:
+    """Train a copy: rightly, or with one of the usual mistakes."""
+    tuned = copy.deepcopy(network)
+    held = [p for p in tuned.parameters() if p.dim() > 1 or mask == "biases too"]
+    stay = [(parameter != 0).float() for parameter in held]
+    learning = [p for p in tuned.parameters() if p.dim() > 1 or not only_weights]
+    sgd = torch.optim.SGD(learning, learning_rate, momentum)
+    for step, (images, labels) in enumerate(batches):
+        if clear:
+            tuned.zero_grad()
+        F.cross_entropy(tuned(images), labels).backward()
+        sgd.step()
+        now = {"first step": step == 0, "end": step == len(batches) - 1}.get(mask, True)
+        with torch.no_grad():
+            for parameter, kept in zip(held, stay, strict=True):
+                parameter *= kept if now else 1
+    return tuned

@@ -1,0 +1,296 @@
+"""What came of a student's function: not attempted, raised, wrong or right, and why?"""
+
+import copy
+import functools
+import hashlib
+import json
+import linecache
+import math
+import os
+import sysconfig
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from labutils.checks.values import Foreign, Misfit, pack, unpack
+
+NOT_THE_STUDENTS = tuple(
+    f"{folder}{os.sep}"
+    for folder in (
+        *(Path(__file__).parents[1], Path(torch.__file__).parents[1]),
+        sysconfig.get_path("stdlib"),
+    )
+)
+SMALL = 16  # elements of a tensor that is shown in full
+WIDEST = 160  # characters of one value
+
+
+class CheckFailed(AssertionError):
+    """An exercise that is not right yet, told in lines a student can use.
+
+    Attributes
+    ----------
+    outcome : "not attempted", "raised" or "wrong"
+    """
+
+    def __init__(self, title: str, outcome: str, **lines: str) -> None:
+        told = [f"  {name:<9} {text}" for name, text in lines.items() if text]
+        super().__init__("\n".join([f"{title}: {outcome}", *told]))
+        self.outcome = outcome
+
+    def _render_traceback_(self) -> list[str]:
+        """Show the message alone: in Jupyter the way through this package explains nothing."""
+        return str(self).splitlines()
+
+
+class Wrong(Exception):
+    """What a judge of an exercise raises."""
+
+    def __init__(self, expected: str, got: object, likely: str = "") -> None:
+        super().__init__(expected)
+        self.lines = {
+            "expected": expected,
+            "got": got if isinstance(got, str) else show(got),
+            "likely": likely,
+        }
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What one call of a student's function gave.
+
+    Attributes
+    ----------
+    result : as `unpack` gives it, plain data in any case
+    error : "" or what was raised, as "ValueError: ..."
+    where : the line that raised it
+    attempted : False where the function is still the stub
+    changed_input : whether what it was given is no longer what it was
+    """
+
+    result: object = None
+    error: str = ""
+    where: str = ""
+    attempted: bool = True
+    changed_input: bool = False
+
+
+class Exercise:
+    """A check to call with the student's function, made by the decorator `exercise`."""
+
+    def __init__(
+        self, judge: Callable, number: int, names: tuple[str, ...], cases: Callable
+    ) -> None:
+        functools.update_wrapper(self, judge)
+        self.judge, self.number, self.names, self.cases = judge, number, names, cases
+        self.title = f"Exercise {number}, {judge.__name__}"
+
+    def __call__(self, function: Callable, cases: Iterable[tuple] | None = None) -> None:
+        """Try the function on these inputs, or on the visible ones; raise at the first failure.
+
+        Raises
+        ------
+        CheckFailed
+            With the outcome, the input, what was expected, and the likely mistake.
+        """
+        if not callable(function):
+            raise CheckFailed(
+                self.title, "wrong", expected="a function", got=show(unpack(pack(function)))
+            )
+        count = 0
+        for case in self.cases() if cases is None else cases:
+            self._try(function, case)
+            count += 1
+        print(f"{self.title}: right ({count} {'case' if count == 1 else 'cases'})")
+
+    def _try(self, function: Callable, case: tuple) -> None:
+        given = ", ".join(f"{n} = {show(v)}" for n, v in zip(self.names, case, strict=True))
+        found = attempt(function, *case)
+        if not found.attempted:
+            raise CheckFailed(self.title, "not attempted", next="write the function's body")
+        if found.error:
+            raise CheckFailed(self.title, "raised", input=given, error=found.error, at=found.where)
+        try:
+            if found.result is None:
+                raise Wrong("a value", "None", "the function ends without a `return`")
+            self.judge(found.result, *case)
+            if found.changed_input:
+                raise Wrong(
+                    "what the function was given is left as it was",
+                    "it was changed in place",
+                    "work on a copy: tensor.clone(), copy.deepcopy(network)",
+                )
+        except Wrong as verdict:
+            raise CheckFailed(self.title, "wrong", input=given, **verdict.lines) from None
+
+
+def exercise(number: int, names: tuple[str, ...], cases: Callable[[], list[tuple]]) -> Callable:
+    """Turn a judge, called with the result and the inputs, into an `Exercise`."""
+    return lambda judge: Exercise(judge, number, names, cases)
+
+
+def attempt(function: Callable, *arguments: object) -> Attempt:
+    """Call a student's function with copies; a function elsewhere is asked to do that itself."""
+    elsewhere = getattr(type(function), "attempt_elsewhere", None)
+    if elsewhere is not None:
+        return elsewhere(function, *arguments)
+    given = copy.deepcopy(arguments)
+    before = _digest(given)
+    try:
+        result = function(*given)
+    except Exception as error:
+        said, where = first_line(error), _where(error)
+        # PyTorch raises it too, for what it cannot compute.
+        if isinstance(error, NotImplementedError) and ("NotImplementedError" in where or not said):
+            return Attempt(attempted=False)
+        return Attempt(error=type(error).__name__ + (f": {said}" if said else ""), where=where)
+    return Attempt(_plain(result), changed_input=_digest(given) != before)
+
+
+def _plain(result: object) -> object:
+    try:
+        return unpack(pack(result))
+    except ValueError:  # many large tensors
+        return Foreign(type(result).__name__)
+
+
+def first_line(error: Exception) -> str:
+    """Return what an error says, in one short line."""
+    return (str(error).splitlines() or [""])[0][:WIDEST]
+
+
+def likely(result: object, mistakes: dict[str, Callable[[], object]]) -> str:
+    """Return the first mistake that gives just this result, or an empty string."""
+    return next((text for text, wrong in mistakes.items() if _gives(wrong, result)), "")
+
+
+def _gives(wrong: Callable[[], object], result: object) -> bool:
+    try:
+        return same(result, wrong())
+    except (RuntimeError, ValueError, LookupError):  # that mistake is not possible here
+        return False
+
+
+def same(one: object, other: object) -> bool:
+    """Compare two plain values; fractions up to what arithmetic in another order changes."""
+    if isinstance(one, nn.Module) and isinstance(other, nn.Module):
+        return same(dict(one.state_dict()), dict(other.state_dict()))
+    if isinstance(one, Tensor) and isinstance(other, Tensor):
+        if one.shape != other.shape or one.dtype != other.dtype:
+            return False
+        return torch.allclose(one, other, rtol=1e-4, atol=1e-5, equal_nan=True)
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(one[k], other[k]) for k in one)
+    if isinstance(one, (list, tuple)):
+        return len(one) == len(other) and all(map(same, one, other))
+    if isinstance(one, float):
+        return math.isclose(one, other, rel_tol=1e-6, abs_tol=1e-9)
+    return one == other
+
+
+def show(value: object) -> str:
+    """Return a value as one short line.
+
+    >>> show(torch.tensor([[1.5, -2.0]])), show(torch.zeros(9, 9))
+    ('[[1.5, -2]]', 'float32 tensor of 9 x 9')
+    """
+    text = _show(value)
+    return text if len(text) <= WIDEST else text[: WIDEST - 3] + "..."
+
+
+def show_keys(value: object) -> object:
+    """Return a dict as a line with its keys alone, anything else as it is."""
+    return f"a dict with the keys {show(list(value))}" if isinstance(value, dict) else value
+
+
+def show_with_type(value: object) -> str:
+    """Return a value as one short line that tells a number from a tensor that holds it."""
+    shown = show(value)
+    return shown if isinstance(value, Foreign) else f"{shown}, of type {type(value).__name__}"
+
+
+def held_by_torch(network: Misfit) -> str:
+    """Say what to do where torch.nn.utils.prune computes a layer's weights from others."""
+    held = [name for name in network.shapes if name.endswith(".weight_orig")]
+    if not held:
+        return ""
+    layer = held[0].removesuffix(".weight_orig")
+    return f'make the masks permanent: torch.nn.utils.prune.remove(network.{layer}, "weight")'
+
+
+def expect_tensor(
+    result: object, shape: torch.Size, dtype: torch.dtype, hint: str = "", of: str = ""
+) -> None:
+    """Raise `Wrong` unless the result, `of` a layer where named, has this shape and type."""
+    article = "an" if _name(dtype).startswith("int") else "a"
+    wanted = f"{article} {_name(dtype)} tensor of {_shape(shape)}" + (f" for {of}" if of else "")
+    if not isinstance(result, Tensor):
+        a_list = "make a tensor of the list: torch.tensor(...)"
+        raise Wrong(wanted, result, a_list if isinstance(result, list) else "")
+    if result.dtype != dtype:
+        raise Wrong(wanted, result, hint or f"the {_noun(dtype)} has the wrong dtype")
+    if result.shape != shape:
+        as_many = "as many elements as asked for, but in another shape"
+        raise Wrong(wanted, result, as_many if result.numel() == shape.numel() else "")
+
+
+def _noun(dtype: torch.dtype) -> str:
+    return "mask" if dtype == torch.bool else "result"
+
+
+def _show(value: object) -> str:
+    if isinstance(value, Foreign):
+        return f"an object of type {value.kind}"
+    if isinstance(value, Misfit):
+        return f"a {value.kind} whose layers do not fit together"
+    if isinstance(value, Tensor):
+        if value.numel() > SMALL:
+            return f"{_name(value.dtype)} tensor of {_shape(value.shape)}"
+        return _list(value.tolist()) + (
+            "" if value.is_floating_point() else f" ({_name(value.dtype)})"
+        )
+    if isinstance(value, nn.Module):
+        widths, kind = getattr(value, "widths", None), type(value).__name__
+        count = len(list(value.children()))
+        layers = f"{count} {'layer' if count == 1 else 'layers'}"
+        return f"{kind}(widths={widths})" if widths else f"{kind} of {layers}"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {_show(part)}" for key, part in value.items()) + "}"
+    if isinstance(value, (list, tuple)):
+        parts = ", ".join(_show(part) for part in value[: SMALL + 1])
+        return f"[{parts}]" if isinstance(value, list) else f"({parts})"
+    return f"{value:.6g}" if isinstance(value, float) else repr(value)
+
+
+def _list(values: object) -> str:
+    if isinstance(values, list):
+        return "[" + ", ".join(_list(value) for value in values) + "]"
+    return f"{values:.4g}" if isinstance(values, float) else str(values)
+
+
+def _shape(shape: torch.Size) -> str:
+    return " x ".join(map(str, shape)) if len(shape) else "no dimension"
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def _digest(arguments: tuple) -> str:
+    return hashlib.sha256(json.dumps(pack(arguments)).encode()).hexdigest()
+
+
+def _where(error: Exception) -> str:
+    """Return the last line of the student's own code that the error went through."""
+    place, trace = "", error.__traceback__
+    while trace is not None:
+        file, line = trace.tb_frame.f_code.co_filename, trace.tb_lineno
+        if not file.startswith((*NOT_THE_STUDENTS, "<frozen")):
+            place = f"line {line}: {linecache.getline(file, line).strip()}"
+        trace = trace.tb_next
+    return place[:WIDEST]
