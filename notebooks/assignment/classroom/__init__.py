@@ -1,0 +1,1 @@
+"""Grade a class: what was handed in, run, and scored."""

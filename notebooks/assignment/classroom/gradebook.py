@@ -1,0 +1,251 @@
+"""What does nbgrader keep: the student's version, the marks, the feedback?
+
+nbgrader makes the release, holds the gradebook, and lets a teacher mark answers by hand. It runs
+no student's code here: it is given each check's outcome as that cell's output.
+"""
+
+import contextlib
+import hashlib
+import logging
+import os
+import shutil
+import sys
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import nbformat
+from nbconvert.preprocessors import CSSHTMLHeaderPreprocessor
+from nbformat import NotebookNode
+from nbformat.v4 import new_markdown_cell, new_output
+from nbgrader.api import Gradebook, MissingEntry
+from nbgrader.apps import NbGraderAPI
+from nbgrader.preprocessors import (
+    CheckCellMetadata,
+    ClearHiddenTests,
+    GetGrades,
+    NbGraderPreprocessor,
+    OverwriteCells,
+    OverwriteKernelspec,
+    SaveAutoGrades,
+)
+from traitlets.config import Config
+
+from classroom.assignment import NAME, SOURCE, Part, columns, parts
+from classroom.examine import Mark, course_file
+from classroom.restore import Work
+
+SCHEME = "marking-scheme"  # tag of a cell that only the grader sees
+
+# For `make mark`: JupyterLab, started in the course folder, reads it.
+FORMGRADER = """\
+import os
+
+c = get_config()
+c.CourseDirectory.root = os.path.dirname(os.path.abspath(__file__))
+c.CourseDirectory.course_id = "eai-lab2"
+c.CourseDirectory.db_url = "sqlite:///" + os.path.join(c.CourseDirectory.root, "gradebook.db")
+c.Exchange.root = os.path.join(c.CourseDirectory.root, "exchange")
+"""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What the gradebook holds for a student.
+
+    Attributes
+    ----------
+    points : by name of the cell; None where a mark by hand is missing
+    comments : that a grader wrote, by name of the cell
+    """
+
+    points: dict[str, float | None]
+    comments: dict[str, str]
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is left to mark by hand."""
+        return None not in self.points.values()
+
+
+class HideScheme(NbGraderPreprocessor):
+    """Take the marking scheme out of the feedback."""
+
+    def preprocess(self, notebook: NotebookNode, resources: dict) -> tuple[NotebookNode, dict]:
+        """Drop the cells with its tag."""
+        notebook.cells = [c for c in notebook.cells if SCHEME not in c.metadata.get("tags", [])]
+        return notebook, resources
+
+
+class Course:
+    """A folder as nbgrader lays it out: source, release, submitted, autograded, feedback."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.resolve()
+        self.database = self.folder / "gradebook.db"
+        self._url = f"sqlite:///{self.database}"
+        self._api = NbGraderAPI(config=self._config())
+        self._api.log.setLevel(logging.ERROR)
+
+    def prepare(self, source: Path = SOURCE) -> None:
+        """Take the assignment over into the course; make the students' version.
+
+        Raises
+        ------
+        RuntimeError
+            nbgrader refuses the assignment, as after cells were added with grades given already.
+        """
+        here = course_file(self.folder, "source")
+        done = self.database.exists() and course_file(self.folder, "release").exists()
+        if done and here.exists() and _hash(here) == _hash(source):
+            return
+        here.parent.mkdir(parents=True, exist_ok=True)
+        (self.folder / "exchange").mkdir(exist_ok=True)
+        (self.folder / "nbgrader_config.py").write_text(FORMGRADER)
+        before = here.read_bytes() if here.exists() else None
+        shutil.copy(source, here)
+        try:
+            self._do("generate_assignment", NAME, force=True, create=True)
+        except RuntimeError:
+            if before is not None:  # next time it must be tried again
+                here.write_bytes(before)
+            raise
+
+    def record(self, student: str, work: Work, marks: dict[str, Mark]) -> None:
+        """Put a student's marks into the gradebook, and no other student's."""
+        notebook = self._marked(work, marks)
+        target = self.folder / "submitted" / student / NAME / f"{NAME}.ipynb"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        nbformat.write(notebook, target)
+        self._do("autograde", NAME, student, force=True, create=True)
+
+    def feedback(self, student: str) -> None:
+        """Write the student's feedback page, see `page`."""
+        self._do("generate_feedback", NAME, student, force=True)
+
+    def page(self, student: str) -> Path:
+        """Return where the student's feedback page lies, or will."""
+        return self.folder / "feedback" / student / NAME / f"{NAME}.html"
+
+    def standing(self, student: str) -> Standing | None:
+        """Return a student's points, or None if there are none yet."""
+        with Gradebook(self._url) as book:
+            try:
+                notebook = book.find_submission_notebook(NAME, NAME, student)
+            except MissingEntry:
+                return None
+            points = {
+                grade.cell.name: None if grade.needs_manual_grade else grade.score
+                for grade in notebook.grades
+            }
+            said = {one.cell.name: one.manual_comment or "" for one in notebook.comments}
+            return Standing(points, said)
+
+    def _marked(self, work: Work, marks: dict[str, Mark]) -> NotebookNode:
+        """Return the student's notebook, each check with its outcome for an output."""
+        released = nbformat.read(course_file(self.folder, "release"), as_version=4)
+        meta = {cell.metadata.nbgrader.grade_id: cell.metadata for cell in released.cells}
+        schemes = {p.name: p.source for p in parts(course_file(self.folder, "source"))}
+        cells = [_summary(marks, parts(course_file(self.folder, "release")))]
+        for step in work.steps:
+            cell = nbformat.from_dict({**step.cell, "metadata": {}})
+            cell.pop("attachments", None)
+            if cell.cell_type == "code":
+                cell.outputs, cell.execution_count = [], None
+            if step.part:
+                cell.metadata, cell.id = meta[step.part.name], step.part.name
+                if step.part.kind == "check":
+                    cell.outputs = _outputs(marks[step.part.name])
+                if step.part.kind == "answer":
+                    cells.append(_scheme(step.part.name, schemes[step.part.name]))
+            cells.append(cell)
+        _number(cells)
+        return nbformat.v4.new_notebook(cells=cells, metadata=released.metadata)
+
+    def _do(self, action: str, *arguments: str, **options: bool) -> None:
+        with _activated():
+            answer = getattr(self._api, action)(*arguments, **options)
+        if "KeyboardInterrupt" in (answer.get("error") or ""):  # which nbgrader keeps to itself
+            raise KeyboardInterrupt
+        if not answer["success"]:
+            raise RuntimeError(f"nbgrader could not {action}: {_reason(answer)}")
+
+    def _config(self) -> Config:
+        config = Config()
+        config.CourseDirectory.root = str(self.folder)
+        config.CourseDirectory.course_id = "eai-lab2"
+        config.CourseDirectory.db_url = self._url
+        config.ClearSolutions.code_stub = {"python": "# YOUR CODE HERE\nraise NotImplementedError"}
+        config.Autograde.sanitize_preprocessors = [OverwriteKernelspec, OverwriteCells]
+        config.Autograde.autograde_preprocessors = [SaveAutoGrades, CheckCellMetadata]
+        config.GenerateFeedback.preprocessors = [
+            *(GetGrades, ClearHiddenTests, HideScheme, CSSHTMLHeaderPreprocessor)
+        ]
+        return config
+
+
+def _outputs(mark: Mark) -> list[NotebookNode]:
+    """Return what nbgrader reads a check's points from, and a student the reason."""
+    if mark.outcome != "right" or mark.points == 0:
+        text = mark.text or "no points for this one"
+        title = mark.outcome.capitalize()
+        return [new_output("error", ename=title, evalue=text, traceback=text.splitlines())]
+    points = new_output("execute_result", {"text/plain": f"{mark.points:g}"}, execution_count=1)
+    return [new_output("stream", name="stdout", text=mark.text), points]
+
+
+def _summary(marks: dict[str, Mark], cells: list[Part]) -> NotebookNode:
+    """Return a cell that says at the top what the checks found."""
+    lines = ["## What the checks found", ""]
+    most = columns(cells)
+    for title in most:
+        own = [part.name for part in cells if part.exercise == title and part.kind == "check"]
+        if not own:
+            continue
+        got = sum(marks[name].points for name in own)
+        lines.append(f"**{title.capitalize()}: {got:g} of {most[title]:g} points**\n")
+        failed = dict.fromkeys(marks[n].text for n in own if marks[n].outcome != "right")
+        lines += [f"```text\n{text.replace('```', '')}\n```\n" for text in failed]
+    cell = new_markdown_cell("\n".join(lines))
+    cell.id = "summary"
+    return cell
+
+
+def _scheme(name: str, source: str) -> NotebookNode:
+    lines = [line for line in source.splitlines() if not line.startswith("### ")]
+    cell = new_markdown_cell("> *Only graders see this.*\n\n" + "\n".join(lines))
+    cell.metadata.tags, cell.id = [SCHEME], f"{name}-scheme"
+    return cell
+
+
+def _number(cells: list[NotebookNode]) -> None:
+    """Give every cell an id of its own, which copied cells have not."""
+    seen: set[str] = set()
+    for place, cell in enumerate(cells):
+        if cell.id in seen or not cell.metadata:
+            cell.id = f"added-{place}"
+        seen.add(cell.id)
+
+
+def _reason(answer: dict) -> str:
+    lines = [line for line in (answer.get("log") or "").splitlines() if "ERROR" in line]
+    error = (answer.get("error") or "").strip().splitlines()
+    return "; ".join([*(line.split("] ", 1)[-1] for line in lines[-2:]), *error[-1:]])[:500]
+
+
+def _hash(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@contextlib.contextmanager
+def _activated() -> Iterator[None]:
+    """Let nbgrader find alembic, which it calls by name, beside this Python."""
+    before = os.environ.get("PATH", "")
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{before}"
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the libraries nbgrader uses, about nbgrader
+            yield
+    finally:
+        os.environ["PATH"] = before

@@ -1,0 +1,91 @@
+"""What in a student's code should a teacher look at?
+
+These are remarks, not verdicts: grading is safe without them, and honest code can look odd.
+"""
+
+import ast
+
+MODULES = {"torch", "F", "nn", "lab", "checks", "labutils", "np", "numpy", "builtins", "sys"}
+PACKAGE = {"lab", "labutils", "device"}
+REACHING_OUT = {
+    **dict.fromkeys(("socket", "urllib", "requests", "http", "ftplib", "smtplib"), "the network"),
+    **dict.fromkeys(("subprocess", "multiprocessing", "pty"), "other processes"),
+    **dict.fromkeys(("ctypes", "gc", "inspect"), "the interpreter"),
+    **dict.fromkeys(("sqlite3", "nbgrader", "nbformat"), "the gradebook"),
+}
+CALLS = {"_exit", "system", "popen", "fork", "kill", "setattr", "eval", "exec", "exit", "quit"}
+ATTRIBUTES = {"ast_transformers", "modules", "input_transformers_post", "register_magic_function"}
+
+
+def oddities(source: str) -> list[str]:
+    """Return what is unusual in some code, one short clause each.
+
+    >>> oddities("torch.equal = lambda *_: True")
+    ['changes torch.equal']
+    >>> oddities("import socket")
+    ['imports socket (the network)']
+    """
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return []  # magics, or no Python; running it will tell
+    found = [clause for node in ast.walk(tree) for clause in _clauses(node)]
+    return list(dict.fromkeys(found))
+
+
+def uses(source: str, names: set[str]) -> list[str]:
+    """Return which of these functions of labutils some code takes from there.
+
+    >>> uses("mask = lab.magnitude_mask(w, 0.5)", {"magnitude_mask"})
+    ['magnitude_mask']
+    >>> uses("sparsity = zeros / total", {"sparsity"})
+    []
+    """
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return []
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value).split(".")[0] in PACKAGE:
+            found.add(node.attr)
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in PACKAGE:
+            found |= {alias.name for alias in node.names}
+    return sorted(found & names)
+
+
+def _clauses(node: ast.AST) -> list[str]:
+    if isinstance(node, (ast.Assign, ast.AugAssign, ast.AnnAssign, ast.Delete)):
+        targets = getattr(node, "targets", None) or [node.target]
+        return [f"changes {ast.unparse(t)}" for t in targets if _of_module(t)]
+    if isinstance(node, ast.Import):
+        return [_import(alias.name) for alias in node.names if _import(alias.name)]
+    if isinstance(node, ast.ImportFrom):
+        return [_import(node.module or "")] if _import(node.module or "") else []
+    if isinstance(node, ast.Call):
+        name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+        return [f"calls {ast.unparse(node.func)}"] if name in CALLS else []
+    if isinstance(node, ast.Attribute) and node.attr in ATTRIBUTES:
+        return [] if _plain_modules(node) else [f"touches {ast.unparse(node)}"]
+    return []
+
+
+def _of_module(target: ast.AST) -> bool:
+    """Tell whether this is an attribute of a module, at any depth."""
+    while isinstance(target, (ast.Attribute, ast.Subscript)):
+        target = target.value
+        if isinstance(target, ast.Name):
+            return target.id in MODULES
+    return False
+
+
+def _plain_modules(node: ast.Attribute) -> bool:
+    """Tell network.modules() from sys.modules."""
+    return node.attr == "modules" and not (
+        isinstance(node.value, ast.Name) and node.value.id == "sys"
+    )
+
+
+def _import(name: str) -> str:
+    reach = REACHING_OUT.get(name.split(".")[0])
+    return f"imports {name} ({reach})" if reach else ""

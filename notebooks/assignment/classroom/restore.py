@@ -1,0 +1,172 @@
+"""What of a submission is the student's work, and to which cell of the assignment does it belong?
+
+Students delete, copy, edit and move cells, and tools strip metadata. The work is found by
+nbgrader's names, else by cell ids, else by the functions defined; given cells and checks come
+from the assignment itself, whatever the submission says.
+"""
+
+import json
+import warnings
+from dataclasses import dataclass, field
+
+import nbformat
+from nbformat import NotebookNode
+from nbformat.v4 import new_code_cell, new_markdown_cell
+
+from classroom.assignment import Part, defined
+
+MOST_CELLS = 2000
+
+
+class NotThisAssignment(ValueError):
+    """The file is no notebook, or none of this assignment; says why."""
+
+
+@dataclass
+class Step:
+    """A cell in the order in which it is to be run, graded or read.
+
+    Attributes
+    ----------
+    part : the cell of the assignment, or None for one that the student added
+    cell : with the student's work, or the given source
+    """
+
+    part: Part | None
+    cell: NotebookNode
+
+
+@dataclass
+class Work:
+    """A submission put into order.
+
+    Attributes
+    ----------
+    steps : every cell of the assignment once, and those the student added, in order
+    remarks : what was missing, edited, copied or stripped
+    """
+
+    steps: list[Step]
+    remarks: list[str] = field(default_factory=list)
+
+
+def read(content: bytes) -> NotebookNode:
+    """Return a submitted file as a notebook.
+
+    Raises
+    ------
+    NotThisAssignment
+        It is not one.
+    """
+    try:
+        text = content.decode("utf-8-sig")
+        if not isinstance(json.loads(text), dict):
+            raise NotThisAssignment("the file is no notebook, though it is JSON")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # nbformat mends small faults, and says so
+            notebook = nbformat.reads(text, as_version=4)
+            nbformat.validate(notebook)
+    except NotThisAssignment:
+        raise
+    except UnicodeDecodeError:
+        raise NotThisAssignment("the file is not text: is it a notebook (.ipynb)?") from None
+    except RecursionError:
+        raise NotThisAssignment("the file is nested too deeply for a notebook") from None
+    except json.JSONDecodeError as error:
+        raise NotThisAssignment(
+            f"the file is damaged (no JSON from line {error.lineno} on): ask for it once more"
+        ) from None
+    except Exception as error:  # nbformat raises many kinds, none of them documented
+        reason = (str(error).splitlines() or [""])[0][:120]
+        raise NotThisAssignment(f"the file is no notebook: {reason}") from None
+    if len(notebook.cells) > MOST_CELLS:
+        raise NotThisAssignment(f"the notebook has {len(notebook.cells):,} cells")
+    return notebook
+
+
+def restore(notebook: NotebookNode, released: list[Part]) -> Work:
+    """Put a submission into the order of the assignment.
+
+    Parameters
+    ----------
+    released : the assignment as the students got it
+
+    Raises
+    ------
+    NotThisAssignment
+        There is none of its solutions in it.
+    """
+    names, remarks = _recognise(notebook, released)
+    kinds = {part.name: part.kind for part in released}
+    if not any(kinds[name] in ("solution", "answer") for name in names if name):
+        raise NotThisAssignment(
+            "the notebook has none of this assignment's cells: is it another one's?"
+        )
+    work, edited = Work([], remarks), []
+    by_name = {part.name: part for part in released}
+    for name, cell in zip(names, notebook.cells, strict=True):
+        part = by_name.get(name)
+        if part and part.kind not in ("solution", "answer"):
+            if cell.source.strip() != part.source.strip() and part.kind != "text":
+                edited.append(name)
+            cell = {**cell, "source": part.source}
+        work.steps.append(Step(part, NotebookNode(cell)))
+    if edited:
+        remarks.append(f"edited, so that the original was used: {_some(edited)}")
+    _add_missing(work, released)
+    return work
+
+
+def _recognise(notebook: NotebookNode, released: list[Part]) -> tuple[list[str], list[str]]:
+    """Return for each cell the name of its part, or an empty string, and remarks."""
+    known = {part.name: part for part in released}
+    kind_of = {"text": "markdown", "answer": "markdown"}
+    owner = {f: part.name for part in released if part.kind == "solution" for f in part.functions}
+    names, remarks, stripped = [""] * len(notebook.cells), [], []
+
+    def claim(place: int, name: str) -> bool:
+        cell_type = kind_of.get(known[name].kind, "code") if name in known else ""
+        if names[place] or name in names or notebook.cells[place].cell_type != cell_type:
+            return False
+        names[place] = name
+        return True
+
+    for place, cell in enumerate(notebook.cells):
+        meta = cell.metadata.get("nbgrader")
+        name = meta.get("grade_id") if isinstance(meta, dict) else None
+        if isinstance(name, str) and name in known and not claim(place, name):
+            remarks.append(f"{name} is there twice; the first counts as the original")
+    for place, cell in enumerate(notebook.cells):
+        if not names[place] and claim(place, str(cell.get("id"))):
+            stripped.append(names[place])
+    given = {part.source.strip(): part.name for part in reversed(released)}
+    for place, cell in enumerate(notebook.cells):
+        if not names[place] and claim(place, given.get(cell.source.strip(), "")):
+            stripped.append(names[place])
+        functions = defined(cell.source) if cell.cell_type == "code" else ()
+        stripped += [owner[f] for f in functions if f in owner and claim(place, owner[f])]
+    if stripped:
+        remarks.append(f"recognised without their metadata: {_some(stripped)}")
+    return names, remarks
+
+
+def _add_missing(work: Work, released: list[Part]) -> None:
+    """Put every missing cell behind the one that it follows in the assignment."""
+    place, missing = -1, []
+    for part in released:
+        here = next(
+            (i for i, s in enumerate(work.steps) if s.part and s.part.name == part.name), None
+        )
+        if here is None:
+            new = new_markdown_cell if part.kind in ("text", "answer") else new_code_cell
+            here = place + 1
+            work.steps.insert(here, Step(part, new(part.source)))
+            if part.kind != "text":
+                missing.append(part.name)
+        place = here
+    if missing:
+        work.remarks.append(f"missing, and put back: {_some(missing)}")
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
