@@ -1,16 +1,19 @@
 # Thin on purpose: every line calls a program that can also be called by hand.
 # Variables: PYTHON=python3.12  ARGS=--no-browser  JOBS=4  TORCH_INDEX=<address> (see README)
+# and for teachers SUBMISSIONS, COURSE, UNSAFE (see notebooks/assignment/README.md)
 PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 TORCH_INDEX ?=
 JOBS ?= 2
+COURSE ?= grading
+CLASSROOM = PYTHONPATH=notebooks/assignment $(BIN)/python -m classroom
 # Jupyter asks for this where everything runs as root, as in a container.
 AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test run notebooks pretrained smallest pictures clean
+.PHONY: help lab test run handout grade mark notebooks pretrained smallest pictures clean
 
 help:        ## show this list
 	@awk -F ': .*## ' '/^[a-z]+: .*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -18,16 +21,30 @@ help:        ## show this list
 lab: .venv/lab      ## install what is missing, then open JupyterLab on the first lesson
 	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb $(AS_ROOT) $(ARGS)
 
-# Tests run side by side: threads of their own would only get in each other's way.
+# Tests run side by side: threads of their own would only get in each other's way. Those in a
+# browser run alone: beside the grading of a class, a page would wait for its kernel for minutes.
 test: export OMP_NUM_THREADS := 1
 test: .venv/test    ## run everything: lint, unit tests, notebooks, a real browser
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not browser" $(ARGS)
+	$(BIN)/python -m pytest tests/test_browser.py
 	$(BIN)/python tools/offline.py $(BIN)/python -m pytest --nbval-lax -n $(JOBS) --dist loadfile notebooks
 
 run: .venv/lab      ## run all lessons in order, without a screen; pages in build/
 	$(BIN)/python tools/lessons.py run $(ARGS)
+
+handout: .venv/teacher ## build what students get: dist/eai-lab2-handout.zip and the task sheet
+	$(CLASSROOM).handout $(ARGS)
+
+grade: .venv/teacher ## grade a class: make grade SUBMISSIONS=folder-or-zip
+	@test -n "$(SUBMISSIONS)" || { echo \
+	  "Say what to grade: make grade SUBMISSIONS=folder-or-zip (notebooks/assignment/README.md)"; exit 1; }
+	$(CLASSROOM).grade "$(SUBMISSIONS)" --course "$(COURSE)" --jobs $(JOBS) $(if $(UNSAFE),--unsafe) $(ARGS)
+
+mark: .venv/teacher ## mark written answers by hand: in JupyterLab, menu Nbgrader, Formgrader
+	@test -d "$(COURSE)" || { echo "There is no $(COURSE) yet: first make grade SUBMISSIONS=folder-or-zip"; exit 1; }
+	cd "$(COURSE)" && $(abspath $(BIN))/jupyter lab $(AS_ROOT) $(ARGS)
 
 notebooks: .venv/test ## run all lessons again and store their outputs
 	$(BIN)/python tools/lessons.py store $(ARGS)
@@ -43,7 +60,7 @@ pictures: .venv/test ## take the screenshots in the README again
 	cp build/screenshots/explorer.png docs/
 
 clean:       ## remove what these commands made, the environment included
-	rm -rf .venv build *.egg-info models/*.pth data/MNIST/raw/*-ubyte data/MNIST/*.lock
+	rm -rf .venv build dist *.egg-info models/*.pth data/MNIST/raw/*-ubyte data/MNIST/*.lock
 
 # The environment: each stamp is made once and again when pyproject.toml changes.
 .venv/python:
@@ -59,6 +76,10 @@ clean:       ## remove what these commands made, the environment included
 	$(BIN)/python -m pip install --editable '.[device]' || { \
 	  echo "Without compiler and emulator, lesson 06 will show stored results."; \
 	  $(BIN)/python -m pip install --editable .; }
+	@touch $@
+
+.venv/teacher: pyproject.toml | .venv/lab
+	$(BIN)/python -m pip install --editable '.[teacher]'
 	@touch $@
 
 .venv/test: pyproject.toml | .venv/lab

@@ -10,7 +10,7 @@ import labutils as lab
 from labutils import device
 from labutils.panels import digit_png
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+pytestmark = pytest.mark.browser
 
 SCREENSHOTS = PROJECT / "build" / "screenshots"  # `make pictures` takes the README's from here
 

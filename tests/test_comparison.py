@@ -272,7 +272,6 @@ def cluster():
         yield client
 
 
-@pytest.mark.xdist_group("cluster")
 def test_same_table_from_a_cluster(networks, cluster):
     def in_a_notebook(model, amount):  # sent whole, need not be in a module
         return lab.prune_magnitude(model, {"fc1": amount})
@@ -285,7 +284,6 @@ def test_same_table_from_a_cluster(networks, cluster):
     assert_same(table, lab.compare(*given, **QUICK))
 
 
-@pytest.mark.xdist_group("cluster")
 def test_killed_worker_of_a_cluster(networks, cluster, tmp_path):
     died = str(tmp_path / "died")
     assert len(cluster.scheduler_info()["workers"]) == 2
