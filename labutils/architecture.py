@@ -21,28 +21,29 @@ LAYERS: dict[str, type[nn.Module]] = {
         *SAME_FOR_EVERY_CHANNEL,
     )
 }
+CHAINS = (nn.Sequential, *NETWORKS.values())
 SOMEWHERE = {"device", "dtype"}  # of a layer's options, those that its tensors decide
 
 
 def describe(model: nn.Module) -> dict:
     """Return a network's structure as strings, numbers, lists and dictionaries.
 
+    One of this package's networks with other layers than its own becomes an nn.Sequential.
+
     Raises
     ------
     TypeError
         It is neither one of this package's networks nor an nn.Sequential of known layers.
     """
-    if type(model) in NETWORKS.values():
+    if type(model) in NETWORKS.values() and _has_its_own_layers(model):
         return {"architecture": type(model).__name__, "widths": list(model.widths)}
-    if type(model) is not nn.Sequential:
+    if type(model) not in CHAINS:
         raise TypeError(
             f"A {type(model).__name__} cannot be described: {', '.join(NETWORKS)} can, and an "
             "nn.Sequential of PyTorch's own layers. For any other network, "
             "torch.save(model.state_dict(), path) keeps the weights."
         )
-    return {"architecture": "Sequential", "layers": [
-        [name, *_describe_layer(name, layer)] for name, layer in model._modules.items()
-    ]}  # fmt: skip
+    return {"architecture": "Sequential", **_describe_chain(model)}
 
 
 def build(structure: dict) -> nn.Module:
@@ -77,11 +78,25 @@ def fingerprint(model: nn.Module) -> str:
     return digest.hexdigest()[:12]
 
 
+def _has_its_own_layers(model: nn.Module) -> bool:
+    """Tell whether the widths are all there is to know of one of this package's networks."""
+    try:
+        with torch.device("meta"):
+            return str(type(model)(model.widths)) == str(model)
+    except (AttributeError, ValueError):  # a layer is gone, or another stands in its place
+        return False
+
+
+def _describe_chain(chain: nn.Sequential) -> dict:
+    parts = chain._modules.items()
+    return {"layers": [[name, *_describe_layer(name, part)] for name, part in parts]}
+
+
 def _describe_layer(name: str, layer: nn.Module) -> tuple[str, dict]:
     """Return a layer's class and the options it was made with, read off its attributes."""
+    if type(layer) in CHAINS:
+        return "Sequential", _describe_chain(layer)
     kind = type(layer).__name__
-    if type(layer) is nn.Sequential:
-        return kind, {"layers": describe(layer)["layers"]}
     if type(layer) is not LAYERS.get(kind):
         raise TypeError(
             f"{name} is a {kind}, which cannot be described: an nn.Sequential of "

@@ -19,6 +19,30 @@ def test_any_chain_comes_back_from_a_file(tmp_path_factory, chain):
     assert not loaded.training
 
 
+def exchanged(name, layer):
+    network = lab.SimpleCNN((4, 5, 6))
+    setattr(network, name, layer)
+    return network
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        exchanged("relu1", nn.LeakyReLU(0.3)),
+        exchanged("pool1", nn.AvgPool2d(2)),
+        exchanged("conv1", nn.Conv2d(1, 4, 3, padding=1, padding_mode="circular")),
+        exchanged("fc1", nn.Sequential(nn.Linear(5 * 49, 7), nn.Linear(7, 6))),
+        nn.Sequential(exchanged("relu1", nn.Tanh()), nn.Softmax(1)),
+    ],
+    ids=["activation", "pooling", "padding", "two for one", "inside another"],
+)
+def test_exchanged_layers_come_back_from_a_file(tmp_path, network):
+    lab.save_model(network, tmp_path / "exchanged.pth")
+    loaded = lab.load_model(tmp_path / "exchanged.pth")
+    images = torch.randn(3, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(loaded(images), network(images))
+
+
 def test_every_option_of_every_layer_comes_back():
     """Layers with options other than the usual ones print the same after the way there and back."""
     layers = [

@@ -9,7 +9,6 @@ import binascii
 import json
 import math
 import zlib
-from collections import OrderedDict
 from dataclasses import dataclass
 from numbers import Integral, Real
 
@@ -133,21 +132,13 @@ def _pack_key(key: object) -> object:
 
 def _pack_network(network: nn.Module) -> dict:
     try:
-        structure = _structure(network)
+        structure = json.loads(json.dumps(describe(network)))
     except IMPOSSIBLE:
         known = type(network) in (*NETWORKS.values(), nn.Sequential)
         other = " with layers of unknown kinds" if known else ""
         raise _Unusual(type(network).__name__ + other) from None
     state = [[name, _pack_tensor(tensor)] for name, tensor in network.state_dict().items()]
     return {"network": [structure, state]}
-
-
-def _structure(network: nn.Module) -> dict:
-    """Describe a network by its layers where they are not those of its class."""
-    structure = describe(network)
-    if str(build(structure)) != str(network):
-        structure = describe(nn.Sequential(OrderedDict(network._modules)))
-    return json.loads(json.dumps(structure))
 
 
 def _pack_tensor(tensor: Tensor) -> list:
