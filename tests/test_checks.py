@@ -305,6 +305,15 @@ def percent(network):
     return 100 * right_sparsity(network), right_bytes(network)
 
 
+@wrong(
+    SPARSITY,
+    "that is the mean of the layers' sparsities; count the weights of all layers together",
+)
+def mean_of_the_layers(network):
+    shares = [(layer.weight == 0).sum().item() / layer.weight.numel() for layer in parts(network)]
+    return sum(shares) / len(shares), right_bytes(network)
+
+
 @wrong(SPARSITY, "the biases were counted too; only weights are pruned")
 def share_of_all_parameters(network):
     zeros = sum(int((p == 0).sum()) for p in network.parameters())
@@ -1059,6 +1068,13 @@ def channels_interleaved(network, kept1, kept2):
     return otherwise(network, kept1, kept2, fc1_weight=network.fc1.weight[:, columns])
 
 
+@wrong(REMOVE, "Flatten keeps a channel's 49 columns together: column = channel * 49 + position")
+def channels_strided(network, kept1, kept2):
+    channels = network.conv2.out_channels
+    columns = [p * channels + int(c) for c in kept2 for p in range(49)]
+    return otherwise(network, kept1, kept2, fc1_weight=network.fc1.weight[:, columns])
+
+
 @wrong(REMOVE, "the columns are right but in another order: channel by channel")
 def columns_by_position(network, kept1, kept2):
     columns = [int(c) * 49 + p for p in range(49) for c in kept2]
@@ -1176,6 +1192,39 @@ def momentum_forgotten(network, batches, learning_rate):
     sgd = torch.optim.SGD(network.parameters(), lr=learning_rate)
     for images, labels in batches:
         learn(network, sgd, images, labels)
+        silence(places)
+    return network
+
+
+@wrong(TUNE, "that is Adam: torch.optim.SGD with momentum 0.9 is asked for")
+def another_optimizer(network, batches, learning_rate):
+    network = copy.deepcopy(network)
+    places = zero_places(network)
+    adam = torch.optim.Adam(network.parameters(), lr=learning_rate)
+    for images, labels in batches:
+        learn(network, adam, images, labels)
+        silence(places)
+    return network
+
+
+@wrong(TUNE, "learning_rate was not used: torch.optim.SGD(..., lr=learning_rate)")
+def learning_rate_left_out(network, batches, _learning_rate):
+    network = copy.deepcopy(network)
+    places, sgd = zero_places(network), torch.optim.SGD(network.parameters(), momentum=0.9)
+    for images, labels in batches:
+        learn(network, sgd, images, labels)
+        silence(places)
+    return network
+
+
+@wrong(TUNE, "cross_entropy takes the logits as they are: no softmax before it")
+def softmax_before_the_loss(network, batches, learning_rate):
+    network = copy.deepcopy(network)
+    places, sgd = zero_places(network), momentum_sgd(network, learning_rate)
+    for images, labels in batches:
+        sgd.zero_grad()
+        F.cross_entropy(network(images).softmax(dim=1), labels).backward()
+        sgd.step()
         silence(places)
     return network
 

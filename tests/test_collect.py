@@ -11,8 +11,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from classroom import collect as module
-from classroom.collect import Submission, collect
+from classroom import incoming
+from classroom.collect import Submission, _named, collect
 
 NAME = "lab2_pruning"
 RIGHT = f"{NAME}.ipynb"
@@ -243,7 +243,7 @@ def test_named_like_the_assignment(given, names, taken):
 
 @pytest.mark.parametrize("number", ["1" * 5000, "x", "1.5"])
 def test_odd_number_of_a_copy(number):
-    assert not module._named(f"{NAME}-{number}.ipynb", NAME)
+    assert not _named(f"{NAME}-{number}.ipynb", NAME)
 
 
 def test_one_notebook_named_otherwise(given):
@@ -365,7 +365,7 @@ def test_a_good_zip_beside_a_bad_one(given):
 
 
 def test_own_zip_too_large(given, monkeypatch):
-    monkeypatch.setattr(module, "LARGEST_ZIP", 2_000_000)
+    monkeypatch.setattr(incoming, "LARGEST_ZIP", 2_000_000)
     own = packed({RIGHT: os.urandom(1_500_000)})
     found = by_student(given({"ann/a.zip": own + bytes(10**6), "bob/a.zip": own, "bob/b.zip": own}))
     assert found["ann"].problem == "a.zip is larger than the 2 MB allowed"
@@ -373,7 +373,7 @@ def test_own_zip_too_large(given, monkeypatch):
 
 
 def test_own_zip_with_too_many_entries(given, monkeypatch):
-    monkeypatch.setattr(module, "MOST_ENTRIES", 3)
+    monkeypatch.setattr(incoming, "MOST_ENTRIES", 3)
     own = packed({f"{place}.txt": b"1" for place in range(4)})
     found = only(given({"jdoe_1_2_lab2.zip": own}))
     assert found.problem == "lab2.zip has 4 entries, more than the 3 allowed"
@@ -461,7 +461,7 @@ def test_path_that_leads_out(tmp_path, path):
     found = by_student(zipped(tmp_path, {path: b"evil", f"ann/{RIGHT}": b"1"}))
     (other,) = set(found) - {"ann"}
     assert found[other].content is None
-    assert found[other].problem == f"{found[other].problem.split()[0]} {module._OUTSIDE}"
+    assert found[other].problem == f"{found[other].problem.split()[0]} {incoming.OUTSIDE}"
     assert found["ann"].content == b"1"
 
 

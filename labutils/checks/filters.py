@@ -210,6 +210,8 @@ def _slices(name: str, network: SimpleCNN, kept1: Tensor, kept2: Tensor) -> dict
                 lambda: whole[:, : 49 * len(kept2)],
             "Flatten goes channel by channel: column = channel * 49 + position":
                 lambda: across[:, :, kept2].flatten(1),
+            "Flatten keeps a channel's 49 columns together: column = channel * 49 + position":
+                lambda: across[:, :, kept2].transpose(1, 2).flatten(1),
             "the columns are right but in another order: channel by channel":
                 lambda: blocks[:, kept2].transpose(1, 2).flatten(1),
         }  # fmt: skip

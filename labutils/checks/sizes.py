@@ -65,10 +65,13 @@ def sparsity_and_bytes(result: object, network: nn.Module) -> None:
             raise Wrong(wanted, show_with_type(value), _type_mistake(value))
     if not math.isclose(got_sparsity, sparsity, abs_tol=1e-6):
         zeros = sum(int((parameter == 0).sum()) for parameter in network.parameters())
+        shares = [float((layer.weight == 0).float().mean()) for layer in layers]
         raise Wrong(expected, result, likely(float(got_sparsity), {
             "that is the share that is left; sparsity is the share that is zero":
                 lambda: left / total,
             "that is in percent; a fraction lies in [0, 1]": lambda: 100 * sparsity,
+            "that is the mean of the layers' sparsities; count the weights of all layers together":
+                lambda: sum(shares) / len(shares),
             "the biases were counted too; only weights are pruned":
                 lambda: zeros / (total + biases),
             "zeros among the biases were counted, but not the biases":

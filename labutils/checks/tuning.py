@@ -2,6 +2,8 @@
 
 import copy
 import math
+from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +16,7 @@ from labutils.layers import prunable_layers
 from labutils.models import SimpleCNN
 
 Batches = list[tuple[Tensor, Tensor]]
-MOMENTUM = 0.9
+SGD = partial(torch.optim.SGD, momentum=0.9)
 
 
 def _cases() -> list[tuple]:
@@ -88,7 +90,13 @@ def _mistake(result: nn.Module, network: SimpleCNN, batches: Batches, rate: floa
     mistakes = {
         "nothing was learned: the network is as it was": {"batches": []},
         "without momentum: torch.optim.SGD(..., momentum=0.9), made once, before all batches":
-            {"momentum": 0.0},
+            {"make": torch.optim.SGD},
+        "that is Adam: torch.optim.SGD with momentum 0.9 is asked for":
+            {"make": torch.optim.Adam},
+        "learning_rate was not used: torch.optim.SGD(..., lr=learning_rate)":
+            {"make": lambda parameters, _: SGD(parameters)},
+        "cross_entropy takes the logits as they are: no softmax before it":
+            {"loss": lambda logits, labels: F.cross_entropy(logits.softmax(1), labels)},
         "the gradients add up: optimizer.zero_grad() before each backward()": {"clear": False},
         "the zeros were set once, at the end: in between, revived weights took part. Set them "
         "after every step": {"mask": "end"},
@@ -109,7 +117,8 @@ def _train(
     batches: Batches,
     learning_rate: float,
     *,
-    momentum: float = MOMENTUM,
+    make: Callable = SGD,
+    loss: Callable = F.cross_entropy,
     mask: str = "every step",
     clear: bool = True,
     only_weights: bool = False,
@@ -119,12 +128,12 @@ def _train(
     held = [p for p in tuned.parameters() if p.dim() > 1 or mask == "biases too"]
     stay = [(parameter != 0).float() for parameter in held]
     learning = [p for p in tuned.parameters() if p.dim() > 1 or not only_weights]
-    sgd = torch.optim.SGD(learning, learning_rate, momentum)
+    optimizer = make(learning, learning_rate)
     for step, (images, labels) in enumerate(batches):
         if clear:
             tuned.zero_grad()
-        F.cross_entropy(tuned(images), labels).backward()
-        sgd.step()
+        loss(tuned(images), labels).backward()
+        optimizer.step()
         now = {"first step": step == 0, "end": step == len(batches) - 1}.get(mask, True)
         with torch.no_grad():
             for parameter, kept in zip(held, stay, strict=True):

@@ -1,31 +1,23 @@
 """Which file did which student hand in?
 
 Learning platforms lay out a class's work in different ways; `collect` reads them all, and
-gives one `Submission` per student. Nothing is unpacked onto the disk, no link is followed,
-and what one student got wrong is that student's problem, never an error for the class.
+gives one `Submission` per student. What one student got wrong is that student's problem, never
+an error for the class.
 """
 
 import hashlib
-import io
-import itertools
 import os
 import re
-import stat
-import struct
 import unicodedata
-import zipfile
-import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, suppress
+from collections.abc import Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import IO
+
+from classroom.incoming import OUTSIDE, File, files_in, load, unzipped
 
 LARGEST_NOTEBOOK = 20_000_000  # bytes, unpacked
-LARGEST_ZIP = 50_000_000  # bytes: all the zip files of one student
-MOST_ENTRIES = 10_000  # in one zip file
 
 _MOODLE = re.compile(r"(?P<name>.+)_(?P<number>\d+)_assignsubmission_[a-z]+_?(?P<file>.*)")
 _BLACKBOARD = re.compile(
@@ -34,11 +26,6 @@ _BLACKBOARD = re.compile(
 _CANVAS = re.compile(r"(?P<name>[^_]+)_(?P<late>LATE_)?(?P<number>\d+)_\d+_(?P<file>.+)")
 _MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)[-_ T](\d\d)[-:.](\d\d)[-:.](\d\d)")
 _COPY = re.compile(r" ?\((\d{1,9})\)$|[-_](\d{1,9})$")  # how browsers and platforms number copies
-_OUTSIDE = "has a path that leads out of the archive"
-_LINK = "is a link, and links are not followed"
-# What zipfile raises on a damaged archive, besides its own error.
-_BROKEN = (zipfile.BadZipFile, zlib.error, struct.error, RuntimeError, ValueError)
-_BROKEN += (EOFError, OSError, ArithmeticError, LookupError)
 
 
 @dataclass(frozen=True)
@@ -64,25 +51,6 @@ class Submission:
     notes: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class _File:
-    path: str  # as found; a folder's ends in "/"
-    open: Callable[[], IO[bytes]] | None = None
-    problem: str = ""
-    notes: tuple[str, ...] = ()
-    parts: tuple[str, ...] = ()  # the path, cleaned; once it is a student's, below that student
-    moment: str = ""  # of the attempt, as text that sorts by time
-    content: bytes | None = None
-
-    @property
-    def suffix(self) -> str:
-        return PurePosixPath(self.parts[-1]).suffix.lower()
-
-    @property
-    def called(self) -> str:
-        return "/".join(self.parts).rstrip("/") or "the folder"
-
-
 def collect(submissions: Path, notebook: str = "lab2_pruning") -> list[Submission]:
     """Return what each student handed in, sorted by student.
 
@@ -102,7 +70,7 @@ def collect(submissions: Path, notebook: str = "lab2_pruning") -> list[Submissio
     """
     path = Path(submissions)
     with ExitStack() as stack:  # a zip file stays open until its notebooks are read
-        students = _by_student(path, _files(path, stack), notebook)
+        students = _by_student(path, files_in(path, stack), notebook)
         found = [file for _, files in students.values() for file in files]
         if not any(file.parts[-1] or file.problem for file in found):
             raise ValueError(
@@ -115,118 +83,6 @@ def collect(submissions: Path, notebook: str = "lab2_pruning") -> list[Submissio
             for key, (name, files) in students.items()
         ]
     return sorted(collected, key=lambda submission: submission.student)
-
-
-def _files(path: Path, stack: ExitStack) -> list[_File]:
-    if not path.exists():
-        raise FileNotFoundError(
-            f"{path} is not there: give the folder or zip file in which the submissions are."
-        )
-    try:
-        if path.is_dir():
-            return sorted(_in_folder(path), key=lambda file: file.path)
-        if path.is_file() and path.suffix.lower() == ".ipynb":
-            return [_File(path.name, partial(path.open, "rb"), parts=(path.name,))]
-        if path.is_file() and (path.suffix.lower() == ".zip" or zipfile.is_zipfile(path)):
-            return _in_zip(stack.enter_context(_open_zip(path)))
-    except PermissionError as error:
-        raise PermissionError(f"{path} cannot be read: give yourself the right to.") from error
-    except ValueError as error:
-        raise ValueError(
-            f"{path} {error}: download it again, or unpack it and give the folder."
-        ) from error
-    raise ValueError(
-        f"{path} is neither a folder nor a zip file: give the folder or zip file in which the "
-        "submissions are, or one notebook (.ipynb)."
-    )
-
-
-def _in_folder(root: Path) -> Iterator[_File]:
-    waiting = [""]
-    while waiting:
-        inside = waiting.pop()
-        try:
-            with os.scandir(root / inside) as found:
-                entries = sorted(found, key=lambda entry: entry.name)
-        except OSError:
-            if not inside:
-                raise
-            yield _File(inside, problem="cannot be read", parts=_parts(inside))
-            continue
-        for entry in entries:
-            file = _entry(root, inside + entry.name, entry)
-            yield file
-            if file.path.endswith("/") and not file.problem and not _ignored(entry.name):
-                waiting.append(file.path)
-
-
-def _entry(root: Path, path: str, entry: os.DirEntry[str]) -> _File:
-    if entry.is_symlink():
-        # A link to a student's folder is that student's; where it leads is not looked at.
-        path = path if PurePosixPath(path).suffix else f"{path}/"
-        return _File(path, problem=_LINK, parts=_parts(path))
-    if entry.is_dir(follow_symlinks=False):
-        return _File(f"{path}/", parts=_parts(f"{path}/"))
-    if not entry.is_file(follow_symlinks=False):
-        return _File(path, problem="is not a regular file", parts=_parts(path))
-    return _File(path, partial((root / path).open, "rb"), parts=_parts(path))
-
-
-def _open_zip(source: Path | io.BytesIO) -> zipfile.ZipFile:
-    try:
-        return zipfile.ZipFile(source)
-    except PermissionError:
-        raise
-    except _BROKEN as error:
-        raise ValueError("is not a whole zip file") from error
-
-
-def _in_zip(archive: zipfile.ZipFile) -> list[_File]:
-    entries = archive.infolist()
-    if len(entries) > MOST_ENTRIES:
-        raise ValueError(f"has {len(entries):,} entries, more than the {MOST_ENTRIES:,} allowed")
-    times = Counter(entry.filename for entry in entries)
-    files = []
-    for entry in {entry.filename: entry for entry in entries}.values():  # the last of each name
-        path = _zip_path(entry)
-        count = times[entry.filename]
-        notes = (f"the archive has the file {count} times, the last was taken",) * (count > 1)
-        file = _File(path, partial(archive.open, entry), _zip_problem(entry, path), notes)
-        files.append(replace(file, parts=_parts(path)))
-    return sorted(files, key=lambda file: file.path)
-
-
-def _zip_path(entry: zipfile.ZipInfo) -> str:
-    name = entry.filename
-    if not entry.flag_bits & 0x800:  # not marked as UTF-8, which it often is all the same
-        with suppress(UnicodeError):
-            name = name.encode("cp437").decode("utf-8")
-    return name.replace("\\", "/")
-
-
-def _zip_problem(entry: zipfile.ZipInfo, path: str) -> str:
-    if path.startswith("/") or ".." in path.split("/") or re.match("[A-Za-z]:/", path):
-        return _OUTSIDE
-    if stat.S_ISLNK(entry.external_attr >> 16):
-        return _LINK
-    if entry.flag_bits & 1:
-        return "is encrypted"
-    # Of the others zipfile unpacks whole blocks, however large: no limit would hold.
-    if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        return "is compressed in another way than zip files usually are"
-    return ""
-
-
-def _ignored(part: str) -> bool:
-    return part.startswith(".") or part == "__MACOSX"
-
-
-def _parts(path: str) -> tuple[str, ...]:
-    """Return the steps of a path; one that ends at something ignored ends as a folder does."""
-    *folders, name = path.split("/")
-    steps = [step for step in folders if step not in ("", ".", "..")]
-    kept = list(itertools.takewhile(lambda step: not _ignored(step), [*steps, name]))
-    return tuple(kept) if len(kept) > len(steps) else (*kept, "")
 
 
 def _is_work(name: str) -> bool:
@@ -243,16 +99,14 @@ def _named(name: str, notebook: str) -> bool:
     return suffix == ".ipynb" and notebook.lower() in (stem, _COPY.sub("", stem))
 
 
-def _by_student(
-    path: Path, files: list[_File], notebook: str
-) -> dict[str, tuple[str, list[_File]]]:
+def _by_student(path: Path, files: list[File], notebook: str) -> dict[str, tuple[str, list[File]]]:
     """Return each student's name and files, by a key no two students share."""
     if not path.is_dir() and path.suffix.lower() == ".ipynb":
         return {path.stem: (path.stem, files)}
     files = [file for file in _unwrapped(files, notebook) if any(file.parts)]
     loose = [file.parts[0] for file in files if len(file.parts) == 1]
     flat = any(_is_work(name) and not _platform(name) for name in loose)
-    students: dict[str, tuple[str, list[_File]]] = {}
+    students: dict[str, tuple[str, list[File]]] = {}
     for file in files:
         first = file.parts[0]
         # Beside students' folders, a loose list of grades is nobody's work.
@@ -262,9 +116,9 @@ def _by_student(
     return students
 
 
-def _unwrapped(files: list[_File], notebook: str) -> list[_File]:
+def _unwrapped(files: list[File], notebook: str) -> list[File]:
     """Return the files as seen from inside the one folder that holds the class, if one does."""
-    sound = [file.parts for file in files if any(file.parts) and file.problem != _OUTSIDE]
+    sound = [file.parts for file in files if any(file.parts) and file.problem != OUTSIDE]
     tops = {parts[0] for parts in sound if len(parts) > 1}
     loose = [parts[0] for parts in sound if len(parts) == 1]
     if len(tops) != 1 or any(_is_work(name) or _platform(name) for name in loose):
@@ -290,7 +144,7 @@ def _is_class(top: str, inside: list[tuple[str, ...]], notebook: str) -> bool:
     return len(work) > 1 or (not work and any(len(parts) > 1 for parts in inside))
 
 
-def _label(file: _File) -> tuple[str, str, _File]:
+def _label(file: File) -> tuple[str, str, File]:
     """Return a student's key and name, and the file as theirs."""
     top, *below = file.parts
     platform = _platform(top)
@@ -346,11 +200,11 @@ def _listed(names: Iterable[str]) -> str:
     return ", ".join(first) + (f" and {more} more" if more > 0 else "")
 
 
-def _submission(student: str, name: str, files: list[_File], notebook: str) -> Submission:
+def _submission(student: str, name: str, files: list[File], notebook: str) -> Submission:
     files = [file for file in files if file.parts[-1] or file.problem] or files[:1]
     notes: list[str] = []
     try:
-        chosen = _loaded(_choice(files, name, notebook, notes), LARGEST_NOTEBOOK)
+        chosen = load(_choice(files, name, notebook, notes), LARGEST_NOTEBOOK)
         path, content = chosen.path, chosen.content
         problem = _printable(f"{chosen.called} {chosen.problem}") if chosen.problem else None
     except ValueError as error:
@@ -359,30 +213,12 @@ def _submission(student: str, name: str, files: list[_File], notebook: str) -> S
     return Submission(student, _printable(name), content, _printable(path), problem, said)
 
 
-def _loaded(file: _File, most: int) -> _File:
-    """Return a file with its content, of at most so many bytes, or with a problem."""
-    if file.problem or file.open is None:
-        return file
-    try:
-        with file.open() as stream:
-            content = stream.read(most + 1)  # the size an archive declares may be a lie
-    except PermissionError:
-        return replace(file, problem="cannot be read: permission denied")
-    except _BROKEN:
-        return replace(file, problem="is damaged")
-    if not content:
-        return replace(file, problem="is empty")
-    if len(content) > most:
-        return replace(file, problem=f"is larger than the {most // 10**6} MB allowed")
-    return replace(file, content=content)
-
-
-def _choice(files: list[_File], name: str, notebook: str, notes: list[str]) -> _File:
+def _choice(files: list[File], name: str, notebook: str, notes: list[str]) -> File:
     """Return the notebook to grade: the one named right, of several the highest numbered."""
     files = _newest(files, notes)
     notebooks = [file for file in files if file.suffix == ".ipynb"]
     if not notebooks:
-        files = _unzipped(files)
+        files = unzipped(files)
         notebooks = [file for file in files if file.suffix == ".ipynb"]
     if not notebooks:
         raise ValueError(_no_notebook(files))
@@ -400,7 +236,7 @@ def _choice(files: list[_File], name: str, notebook: str, notes: list[str]) -> _
     return chosen
 
 
-def _newest(files: list[_File], notes: list[str]) -> list[_File]:
+def _newest(files: list[File], notes: list[str]) -> list[File]:
     """Return the files of the newest attempt, if all notebooks say of which they are."""
     moments = {file.moment for file in files if file.moment or _is_work(file.parts[-1])}
     if "" in moments or len(moments) < 2:
@@ -413,7 +249,7 @@ def _newest(files: list[_File], notes: list[str]) -> list[_File]:
     return newest
 
 
-def _rank(file: _File) -> tuple[int, list[int], str]:
+def _rank(file: File) -> tuple[int, list[int], str]:
     """Order notebooks: the outermost last, then by the number a browser gave to a copy."""
     stems = [PurePosixPath(part).stem for part in reversed(file.parts)]
     found = [_COPY.search(stem) for stem in stems]
@@ -421,30 +257,7 @@ def _rank(file: _File) -> tuple[int, list[int], str]:
     return -len(file.parts), numbers, file.path
 
 
-def _unzipped(files: list[_File]) -> list[_File]:
-    """Return the files with those inside zip files in the place of these, one level deep."""
-    found, read = [], 0
-    for file in files:
-        packed = _loaded(file, LARGEST_ZIP) if file.suffix == ".zip" else file
-        if packed.content is None:
-            found.append(packed)
-            continue
-        read += len(packed.content)
-        if read > LARGEST_ZIP:
-            raise ValueError(f"the zip files have more than {LARGEST_ZIP // 10**6} MB together")
-        try:
-            inner = _in_zip(_open_zip(io.BytesIO(packed.content)))
-        except ValueError as error:
-            inner = []
-            found.append(replace(packed, problem=str(error)))
-        for one in inner:
-            if one.parts[-1]:
-                path, parts = f"{file.path}/{one.path}", file.parts + one.parts
-                found.append(replace(one, path=path, parts=parts, notes=file.notes + one.notes))
-    return found
-
-
-def _no_notebook(files: list[_File]) -> str:
+def _no_notebook(files: list[File]) -> str:
     for file in files:
         if file.problem and file.suffix in ("", ".zip"):
             return f"{file.called} {file.problem}"
