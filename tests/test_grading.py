@@ -1,5 +1,6 @@
 """A class is graded by the real command, with real nbgrader, in the real sandbox."""
 
+import copy
 import csv
 import hashlib
 import html
@@ -11,6 +12,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import nbformat
@@ -318,6 +320,61 @@ def test_a_mark_by_hand_completes_the_grade_and_reaches_the_feedback(graded: Cla
     row = grades(graded.course)["answers"]
     assert (row["question 1"], row["total"], row["status"]) == ("3", "95", "done")
     assert "And what would make it faster?" in graded.feedback("answers")
+
+
+def with_a_cell_more(notebook: nbformat.NotebookNode) -> None:
+    more = copy.deepcopy(cell_named(notebook, "ex1-check"))
+    more.id = more.metadata.nbgrader.grade_id = "ex1c-check"
+    notebook.cells.append(more)
+
+
+def with_a_text_more(notebook: nbformat.NotebookNode) -> None:
+    more = copy.deepcopy(cell_named(notebook, "ex1"))
+    more.id = more.metadata.nbgrader.grade_id = "ex1c-check"
+    notebook.cells.append(more)
+
+
+def without_a_cell(notebook: nbformat.NotebookNode) -> None:
+    notebook.cells.remove(cell_named(notebook, "ex1-hidden"))
+
+
+def with_a_check_that_is_not_graded(notebook: nbformat.NotebookNode) -> None:
+    cell = cell_named(notebook, "ex1-check")
+    cell.metadata.nbgrader.grade, cell.metadata.nbgrader.points = False, 0
+
+
+def cell_named(notebook: nbformat.NotebookNode, name: str) -> nbformat.NotebookNode:
+    return next(cell for cell in notebook.cells if cell.id == name)
+
+
+def test_what_nbgrader_refuses_is_told_in_its_words(tmp_path: Path) -> None:
+    notebook = nbformat.read(SOURCE, as_version=4)
+    cell_named(notebook, "ex1-hidden").metadata.nbgrader.grade = False
+    nbformat.write(notebook, tmp_path / "odd.ipynb")
+    with pytest.raises(RuntimeError, match="Hidden test region detected in a non-grade cell"):
+        Course(tmp_path / "course").prepare(tmp_path / "odd.ipynb")
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        (with_a_cell_more, "ex1c-check"),
+        (with_a_text_more, "ex1c-check"),
+        (without_a_cell, "ex1-hidden"),
+        (with_a_check_that_is_not_graded, "ex1-check"),
+    ],
+)
+def test_cells_cannot_come_or_go_once_there_are_grades(
+    graded: Class, tmp_path: Path, change: Callable, name: str
+) -> None:
+    notebook = nbformat.read(SOURCE, as_version=4)
+    change(notebook)
+    nbformat.write(notebook, tmp_path / "changed.ipynb")
+    before = hashes(graded.course)
+    with pytest.raises(RuntimeError, match=rf"other cells than before \({name}\), and .* holds"):
+        Course(graded.course).prepare(tmp_path / "changed.ipynb")
+    assert hashes(graded.course) == before
+    Course(tmp_path / "next term").prepare(tmp_path / "changed.ipynb")
 
 
 def test_without_a_sandbox_it_must_be_said_out_loud(desk: Desk, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import logging
 import os
+import re
 import shutil
 import sys
 import warnings
@@ -94,12 +95,15 @@ class Course:
         Raises
         ------
         RuntimeError
-            nbgrader refuses the assignment, as after cells were added with grades given already.
+            There are grades, and the assignment has other cells now; or nbgrader refuses it.
         """
         here = course_file(self.folder, "source")
         done = self.database.exists() and course_file(self.folder, "release").exists()
         if done and here.exists() and _hash(here) == _hash(source):
             return
+        if self.database.exists() and here.exists():
+            before, after = ({(p.name, p.kind) for p in parts(path)} for path in (here, source))
+            self._refuse_other_cells({name for name, _ in before ^ after})
         here.parent.mkdir(parents=True, exist_ok=True)
         (self.folder / "exchange").mkdir(exist_ok=True)
         (self.folder / "nbgrader_config.py").write_text(FORMGRADER)
@@ -162,6 +166,20 @@ class Course:
             cells.append(cell)
         _number(cells)
         return nbformat.v4.new_notebook(cells=cells, metadata=released.metadata)
+
+    def _refuse_other_cells(self, changed: set[str]) -> None:
+        """Raise where cells came or went after grades were given, which nbgrader does not allow."""
+        with Gradebook(self._url) as book:
+            try:
+                count = len(book.assignment_submissions(NAME))
+            except MissingEntry:
+                return
+        if changed and count:
+            raise RuntimeError(
+                f"The assignment has other cells than before ({', '.join(sorted(changed))}), and "
+                f"{self.folder} holds grades already (submissions: {count}). Undo that, or grade "
+                "into a new course folder (COURSE=...)."
+            )
 
     def _do(self, action: str, *arguments: str, **options: bool) -> None:
         with _activated():
@@ -229,9 +247,10 @@ def _number(cells: list[NotebookNode]) -> None:
 
 
 def _reason(answer: dict) -> str:
-    lines = [line for line in (answer.get("log") or "").splitlines() if "ERROR" in line]
-    error = (answer.get("error") or "").strip().splitlines()
-    return "; ".join([*(line.split("] ", 1)[-1] for line in lines[-2:]), *error[-1:]])[:500]
+    """Return what nbgrader's log ends a traceback with, or else the last it says."""
+    log, error = ((answer.get(key) or "").strip() for key in ("log", "error"))
+    raised = re.findall(r"^ +[\w.]+(?:Error|Exception): (.+)$", log, re.MULTILINE)
+    return (raised or error.splitlines() or log.splitlines() or ["it does not say why"])[-1][:500]
 
 
 def _hash(path: Path) -> str:
