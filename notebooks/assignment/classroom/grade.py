@@ -166,6 +166,7 @@ class _Class:
         process = multiprocessing.get_context(kind).Process(
             target=_examine,
             args=(one, self.course.folder, self._outbox(one), self.limits, self.unsafe),
+            daemon=True,  # it ends with this program, wherever that is interrupted
         )
         process.start()
         return process
