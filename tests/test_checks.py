@@ -1129,6 +1129,20 @@ def momentum_sgd(network, learning_rate):
     return torch.optim.SGD(network.parameters(), lr=learning_rate, momentum=0.9)
 
 
+def momentum_sgd_of(learning_rate):
+    return lambda network: momentum_sgd(network, learning_rate)
+
+
+def tuned_by(network, batches, optimizer_of, places_of=zero_places, step=learn):
+    """Train a copy by any optimizer, any step, with any places silenced after each."""
+    network = copy.deepcopy(network)
+    places, optimizer = places_of(network), optimizer_of(network)
+    for images, labels in batches:
+        step(network, optimizer, images, labels)
+        silence(places)
+    return network
+
+
 MOMENTUM = "without momentum: torch.optim.SGD(..., momentum=0.9), made once, before all batches"
 AFTER_EVERY_STEP = "multiply each weight by its mask after every step"
 
@@ -1187,99 +1201,66 @@ def no_step_at_all(network, batches, learning_rate):
 
 @wrong(TUNE, MOMENTUM)
 def momentum_forgotten(network, batches, learning_rate):
-    network = copy.deepcopy(network)
-    places = zero_places(network)
-    sgd = torch.optim.SGD(network.parameters(), lr=learning_rate)
-    for images, labels in batches:
-        learn(network, sgd, images, labels)
-        silence(places)
-    return network
+    return tuned_by(network, batches, lambda n: torch.optim.SGD(n.parameters(), lr=learning_rate))
 
 
 @wrong(TUNE, "that is Adam: torch.optim.SGD with momentum 0.9 is asked for")
 def another_optimizer(network, batches, learning_rate):
-    network = copy.deepcopy(network)
-    places = zero_places(network)
-    adam = torch.optim.Adam(network.parameters(), lr=learning_rate)
-    for images, labels in batches:
-        learn(network, adam, images, labels)
-        silence(places)
-    return network
+    return tuned_by(network, batches, lambda n: torch.optim.Adam(n.parameters(), lr=learning_rate))
 
 
 @wrong(TUNE, "learning_rate was not used: torch.optim.SGD(..., lr=learning_rate)")
 def learning_rate_left_out(network, batches, _learning_rate):
-    network = copy.deepcopy(network)
-    places, sgd = zero_places(network), torch.optim.SGD(network.parameters(), momentum=0.9)
-    for images, labels in batches:
-        learn(network, sgd, images, labels)
-        silence(places)
-    return network
+    return tuned_by(network, batches, lambda n: torch.optim.SGD(n.parameters(), momentum=0.9))
 
 
 @wrong(TUNE, "cross_entropy takes the logits as they are: no softmax before it")
 def softmax_before_the_loss(network, batches, learning_rate):
-    network = copy.deepcopy(network)
-    places, sgd = zero_places(network), momentum_sgd(network, learning_rate)
-    for images, labels in batches:
+    def step(network, sgd, images, labels):
         sgd.zero_grad()
         F.cross_entropy(network(images).softmax(dim=1), labels).backward()
         sgd.step()
-        silence(places)
-    return network
+
+    return tuned_by(network, batches, momentum_sgd_of(learning_rate), step=step)
 
 
 @wrong(TUNE, "the gradients add up: optimizer.zero_grad() before each backward()")
 def gradients_not_cleared(network, batches, learning_rate):
-    network = copy.deepcopy(network)
-    places, sgd = zero_places(network), momentum_sgd(network, learning_rate)
-    for images, labels in batches:
+    def step(network, sgd, images, labels):
         F.cross_entropy(network(images), labels).backward()
         sgd.step()
-        silence(places)
-    return network
+
+    return tuned_by(network, batches, momentum_sgd_of(learning_rate), step=step)
 
 
 @wrong(TUNE, "the biases did not learn: give the optimizer all of network.parameters()")
 def weights_alone(network, batches, learning_rate):
-    network = copy.deepcopy(network)
-    places = zero_places(network)
-    sgd = torch.optim.SGD([weight for weight, _ in places], lr=learning_rate, momentum=0.9)
-    for images, labels in batches:
-        learn(network, sgd, images, labels)
-        silence(places)
-    return network
+    def sgd_of(network):
+        weights = [layer.weight for layer in parts(network)]
+        return torch.optim.SGD(weights, lr=learning_rate, momentum=0.9)
+
+    return tuned_by(network, batches, sgd_of)
 
 
 @wrong(TUNE, "only the first batch was used")
 def returned_inside_the_loop(network, batches, learning_rate):
-    network = copy.deepcopy(network)
-    places, sgd = zero_places(network), momentum_sgd(network, learning_rate)
-    for images, labels in batches:
-        learn(network, sgd, images, labels)
-        silence(places)
-        return network
+    return tuned_by(network, batches[:1], momentum_sgd_of(learning_rate))
 
 
 @wrong(TUNE, MOMENTUM)
 def optimizer_inside_the_loop(network, batches, learning_rate):
-    network = copy.deepcopy(network)
-    places = zero_places(network)
-    for images, labels in batches:
+    def step(network, _, images, labels):
         learn(network, momentum_sgd(network, learning_rate), images, labels)
-        silence(places)
-    return network
+
+    return tuned_by(network, batches, momentum_sgd_of(learning_rate), step=step)
 
 
 @wrong(TUNE, "biases that were zero stayed zero: only weights have masks")
 def masks_for_biases_too(network, batches, learning_rate):
-    network = copy.deepcopy(network)
-    places = [(p, p == 0) for p in network.parameters()]
-    sgd = momentum_sgd(network, learning_rate)
-    for images, labels in batches:
-        learn(network, sgd, images, labels)
-        silence(places)
-    return network
+    def places_of(network):
+        return [(p, p == 0) for p in network.parameters()]
+
+    return tuned_by(network, batches, momentum_sgd_of(learning_rate), places_of)
 
 
 @wrong(TUNE, expected="the weights after these steps of SGD with momentum")
