@@ -98,11 +98,15 @@ def defined(source: str) -> list[str]:
     >>> defined("def one(): pass"), defined("not python (")
     (['one'], [])
     """
+    return [node.name for node in parsed(source).body if isinstance(node, ast.FunctionDef)]
+
+
+def parsed(source: str) -> ast.Module:
+    """Return some code's syntax tree; an empty one where it is not Python."""
     try:
-        tree = ast.parse(source)
+        return ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return []
-    return [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
+        return ast.Module([], [])
 
 
 def _part(cell: NotebookNode) -> Part:

@@ -10,12 +10,12 @@ import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from classroom.incoming import OUTSIDE, File, files_in, load, unzipped
+from classroom.wording import some
 
 LARGEST_NOTEBOOK = 20_000_000  # bytes, unpacked
 
@@ -195,11 +195,6 @@ def _printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
-def _listed(names: Iterable[str]) -> str:
-    first, more = (names := list(names))[:5], len(names) - 5
-    return ", ".join(first) + (f" and {more} more" if more > 0 else "")
-
-
 def _submission(student: str, name: str, files: list[File], notebook: str) -> Submission:
     files = [file for file in files if file.parts[-1] or file.problem] or files[:1]
     notes: list[str] = []
@@ -208,7 +203,7 @@ def _submission(student: str, name: str, files: list[File], notebook: str) -> Su
         path, content = chosen.path, chosen.content
         problem = _printable(f"{chosen.called} {chosen.problem}") if chosen.problem else None
     except ValueError as error:
-        path, content, problem = _listed(file.path for file in files), None, _printable(str(error))
+        path, content, problem = some(file.path for file in files), None, _printable(str(error))
     said = tuple(map(_printable, notes))
     return Submission(student, _printable(name), content, _printable(path), problem, said)
 
@@ -224,7 +219,7 @@ def _choice(files: list[File], name: str, notebook: str, notes: list[str]) -> Fi
         raise ValueError(_no_notebook(files))
     right = [file for file in notebooks if _named(file.parts[-1], notebook)]
     among = [file for file in right or notebooks if not file.problem] or right or notebooks
-    called = _listed(file.called for file in notebooks)
+    called = some(file.called for file in notebooks)
     if len(among) > 1 and not right:
         raise ValueError(f"{len(among)} notebooks and none named {notebook}.ipynb: {called}")
     chosen = max(among, key=_rank)
@@ -265,4 +260,4 @@ def _no_notebook(files: list[File]) -> str:
     if not called:
         return "no notebook (.ipynb): nothing was handed in"
     many = f"{len(called)} file{'s' * (len(called) > 1)}"
-    return f"no notebook (.ipynb) among the {many} handed in: {_listed(called)}"
+    return f"no notebook (.ipynb) among the {many} handed in: {some(called)}"

@@ -1,34 +1,28 @@
 """Grade one submission: run the student's cells shut in, and judge their answers out here.
 
-    python -m classroom.examine SUBMISSION.ipynb RESULT.json COURSE [--unsafe]
-
 The checks, hidden ones included, run in this process. The student's process gets their inputs
 and sends back plain data: it never sees what is expected, and nothing in it can pass a check
 but right answers.
 """
 
-import argparse
 import ast
 import contextlib
 import functools
 import io
-import json
-import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 
 import labutils as lab
-from classroom.assignment import NAME, PROVIDED, Part, parts
+from classroom.assignment import NAME, PROVIDED, Part, parsed, parts
 from classroom.oddities import oddities, uses
 from classroom.restore import NotThisAssignment, Step, Work, read, restore
 from classroom.sandbox import Limits
 from classroom.session import OutOfTime, Session
 from labutils import checks
-from labutils._whole import write_whole
 from labutils.architecture import fingerprint
 from labutils.checks.design import MIME
 from labutils.checks.values import unpack
@@ -273,33 +267,9 @@ def _handed_in(cell: dict) -> object:
 
 def _plain(code: str) -> str:
     """Return code without comments, docstrings and layout, to compare it."""
-    try:
-        tree = ast.parse(code)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return code
+    tree = parsed(code)
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(node, ast.FunctionDef) and len(body) > 1 and ast.get_docstring(node):
             body.pop(0)
-    return ast.unparse(tree)
-
-
-def main() -> None:
-    """Examine one file and write what it gave."""
-    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    arguments.add_argument("submission", type=Path)
-    arguments.add_argument("result", type=Path)
-    arguments.add_argument("course", type=Path)
-    arguments.add_argument("--unsafe", action="store_true")
-    arguments.add_argument("--limits", type=json.loads, default={})
-    given = arguments.parse_args()
-    torch.set_num_threads(1)
-    found = examine(
-        given.submission.read_bytes(), given.course, Limits(**given.limits), unsafe=given.unsafe
-    )
-    text = json.dumps(asdict(found), indent=1)
-    write_whole(given.result, lambda file: file.write(text.encode()))
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return ast.unparse(tree) or code

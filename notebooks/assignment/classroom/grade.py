@@ -27,7 +27,7 @@ import psutil
 import torch
 
 from classroom import sandbox
-from classroom.assignment import NAME, PROJECT, SOURCE, parts
+from classroom.assignment import NAME, PROJECT, parts
 from classroom.collect import Submission, collect
 from classroom.examine import Mark, Result, course_file, digits, examine
 from classroom.gradebook import Course
@@ -73,7 +73,6 @@ def grade(
     again: set[str] = frozenset(),
     unsafe: bool = False,
     limits: Limits | None = None,
-    source: Path = SOURCE,
 ) -> Path:
     """Grade all submissions into a course folder; return the path of grades.csv.
 
@@ -101,7 +100,7 @@ def grade(
     folder.mkdir(parents=True, exist_ok=True)
     with only_writer(folder / "gradebook.db", doing="grading"):
         course = Course(folder)
-        course.prepare(source)
+        course.prepare()
         records = Records(folder / "records")
         version = _version(course)
         todo = []

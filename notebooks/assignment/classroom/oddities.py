@@ -5,6 +5,8 @@ These are remarks, not verdicts: grading is safe without them, and honest code c
 
 import ast
 
+from classroom.assignment import parsed
+
 MODULES = {"torch", "F", "nn", "lab", "checks", "labutils", "np", "numpy", "builtins", "sys"}
 PACKAGE = {"lab", "labutils", "device"}
 REACHING_OUT = {
@@ -25,11 +27,7 @@ def oddities(source: str) -> list[str]:
     >>> oddities("import socket")
     ['imports socket (the network)']
     """
-    try:
-        tree = ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return []  # magics, or no Python; running it will tell
-    found = [clause for node in ast.walk(tree) for clause in _clauses(node)]
+    found = [clause for node in ast.walk(parsed(source)) for clause in _clauses(node)]
     return list(dict.fromkeys(found))
 
 
@@ -41,12 +39,8 @@ def uses(source: str, names: set[str]) -> list[str]:
     >>> uses("sparsity = zeros / total", {"sparsity"})
     []
     """
-    try:
-        tree = ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return []
     found = set()
-    for node in ast.walk(tree):
+    for node in ast.walk(parsed(source)):
         if isinstance(node, ast.Attribute) and ast.unparse(node.value).split(".")[0] in PACKAGE:
             found.add(node.attr)
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in PACKAGE:

@@ -10,6 +10,7 @@ from classroom.assignment import columns, parts
 from classroom.collect import Submission
 from classroom.examine import Result, course_file
 from classroom.gradebook import Course, Standing
+from classroom.wording import some
 from labutils._whole import write_whole
 
 ALIKE = 3  # solutions that must agree before it is remarked; short ones do by themselves
@@ -127,7 +128,7 @@ def _alike(graded: dict[str, dict]) -> dict[str, list[str]]:
         network = [n for n, two in others.items() if one["network"] == two["network"] != ""]
         code = [name for name, two in others.items() if _shared(one, two) >= ALIKE]
         found[student] = [
-            f"its {what} is just that of {_some(names)}"
+            f"its {what} is just that of {some(names)}"
             for what, names in (("network", network), ("code", code)) if names
         ]  # fmt: skip
     return found
@@ -137,10 +138,6 @@ def _shared(one: dict, two: dict) -> int:
     """Count the solutions, of some length, that two students have in common."""
     solutions = one["solutions"].items()
     return sum(len(code) > LONG and code == two["solutions"].get(name) for name, code in solutions)
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _harmless(value: str) -> str:

@@ -14,6 +14,7 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell
 
 from classroom.assignment import Part, defined
+from classroom.wording import some
 
 MOST_CELLS = 2000
 
@@ -112,7 +113,7 @@ def restore(notebook: NotebookNode, released: list[Part]) -> Work:
             cell = {**cell, "source": part.source}
         work.steps.append(Step(part, NotebookNode(cell)))
     if edited:
-        remarks.append(f"edited, so that the original was used: {_some(edited)}")
+        remarks.append(f"edited, so that the original was used: {some(edited)}")
     _add_missing(work, released)
     return work
 
@@ -146,7 +147,7 @@ def _recognise(notebook: NotebookNode, released: list[Part]) -> tuple[list[str],
         functions = defined(cell.source) if cell.cell_type == "code" else ()
         stripped += [owner[f] for f in functions if f in owner and claim(place, owner[f])]
     if stripped:
-        remarks.append(f"recognised without their metadata: {_some(stripped)}")
+        remarks.append(f"recognised without their metadata: {some(stripped)}")
     return names, remarks
 
 
@@ -165,8 +166,4 @@ def _add_missing(work: Work, released: list[Part]) -> None:
                 missing.append(part.name)
         place = here
     if missing:
-        work.remarks.append(f"missing, and put back: {_some(missing)}")
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+        work.remarks.append(f"missing, and put back: {some(missing)}")

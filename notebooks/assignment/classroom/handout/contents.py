@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
+from classroom.wording import some
+
 # A star stands for folders too. Lesson 05 draws the tables of the benchmarks.
 PACKED = (
     *("LICENSE", "environment.yml", "pyproject.toml"),
@@ -61,8 +63,7 @@ def _in_git(project: Path) -> list[str]:
     new = _git_files(project, "--others", "--exclude-standard")
     unexpected = [name for name in new if _packed(name)]
     if unexpected:
-        others = f" and {len(unexpected) - 3} others" if len(unexpected) > 3 else ""
-        print(f"Packed, though not in git yet: {', '.join(unexpected[:3])}{others}")
+        print(f"Packed, though not in git yet: {some(unexpected)}")
     return [*tracked, *new]
 
 
