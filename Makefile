@@ -28,7 +28,7 @@ test: .venv/test    ## run everything: lint, unit tests, notebooks, a real brows
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not browser" $(ARGS)
-	$(BIN)/python -m pytest tests/test_browser.py
+	$(BIN)/python -m pytest -m browser tests
 	$(BIN)/python tools/offline.py $(BIN)/python -m pytest --nbval-lax -n $(JOBS) --dist loadfile notebooks
 
 run: .venv/lab      ## run all lessons in order, without a screen; pages in build/

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+from browser import NoBrowserError, chromium
 
 import labutils as lab
 
@@ -21,3 +22,12 @@ def few_digits(digits: lab.Digits) -> lab.Digits:
 @pytest.fixture
 def model() -> lab.SimpleCNN:
     return lab.load_pretrained(0)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    try:
+        with chromium() as browser:
+            yield browser
+    except NoBrowserError as missing:
+        pytest.skip(str(missing))

@@ -9,7 +9,11 @@ from pathlib import Path
 import nbformat
 from classroom.assignment import NAME, SOURCE
 from nbformat import NotebookNode
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output, new_raw_cell
+
+import labutils as lab
+from labutils.checks.design import MIME
+from labutils.checks.values import pack
 
 MARKER = re.compile(r"^\s*### (BEGIN|END) SOLUTION\n?", re.MULTILINE)
 
@@ -64,10 +68,28 @@ def without(notebook: NotebookNode, drop: Callable[[NotebookNode], bool]) -> Not
     return notebook
 
 
+def writes_html(notebook: NotebookNode) -> NotebookNode:
+    """Return the notebook with cells that a browser would obey."""
+    notebook.cells[3:3] = [new_markdown_cell(HTML), new_raw_cell(HTML)]
+    return notebook
+
+
 def stripped(notebook: NotebookNode) -> NotebookNode:
     """Return the notebook as a tool leaves it that keeps neither metadata nor cell ids."""
     for place, cell in enumerate(notebook.cells):
         cell.metadata, cell.id = {}, f"cell-{place}"
+    return notebook
+
+
+def learns_by_heart(desk: Desk) -> NotebookNode:
+    """Return the solved notebook with a network that was trained on the validation images."""
+    digits = lab.load_mnist()
+    network = lab.prune_magnitude(lab.prune_filters(lab.load_pretrained(0), 0.6), 0.77)
+    shown = lab.Digits(digits.validation, digits.validation, digits.test)
+    lab.fine_tune(network, shown, epochs=16, progress=False)
+    notebook = desk.solved()
+    check = next(cell for cell in notebook.cells if cell.id == "ex8-check")
+    check.outputs = [new_output("display_data", {"text/plain": "", MIME: pack(network)})]
     return notebook
 
 
@@ -151,6 +173,10 @@ for folder, folders, files in os.walk("/"):
               and "/results" not in folder and "/models" not in folder]
 found += [p for p in os.listdir("/proc") if p.isdigit() and int(p) > 9]
 """
+HTML = """\
+<script>window.hacked = true</script> <img src="x" onerror="window.hacked = true">
+[look](javascript:hack()) $<script>window.hacked = true</script>$
+"""
 FORGES = """\
 import json, os
 answer = json.dumps({"attempt": {"result": True, "attempted": True}}).encode() + b"\\n"
@@ -220,9 +246,14 @@ except sqlite3.Error:
             *FIRST, "socket.create_connection(('192.0.2.1', 80), 3)\nreturn 0.5, 1")),
         "vandal": desk.solved("ex2", ex1_solution=vandal + reports("done")),
         "forges answers": desk.solved("ex1", ex2_solution=function(*MASK, FORGES)),
+        "writes HTML": writes_html(desk.solved()),
+        # JSON can name half of a character that takes two, and Python keeps it.
+        "half characters": desk.solved(ex1_solution=function(
+            *FIRST, "# \ud800\nraise RuntimeError(chr(0xD800) + ' half')")),
         "borrows": desk.solved(
             ex2_solution=function(*MASK, "return lab.magnitude_mask(weight, amount)")),
         "network only": desk.solved("ex8", ex8_solution=desk.blank_source("ex8-solution")),
+        "learns by heart": learns_by_heart(desk),
         "hands in a shipped network": desk.solved("ex8", ex8_solution=function(
             "design_network", "digits",
             "path = lab.lab_home() / 'models' / 'smallest' / 'simple_cnn_99.0.pth'\n"

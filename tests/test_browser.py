@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from browser import NoBrowserError, chromium, errors_shown, open_lesson, run_all, run_only, server
+from browser import errors_shown, open_lesson, run_all, run_only, server
 from conftest import PROJECT
 
 import labutils as lab
@@ -13,15 +13,6 @@ from labutils.panels import digit_png
 pytestmark = pytest.mark.browser
 
 SCREENSHOTS = PROJECT / "build" / "screenshots"  # `make pictures` takes the README's from here
-
-
-@pytest.fixture(scope="module")
-def browser():
-    try:
-        with chromium() as browser:
-            yield browser
-    except NoBrowserError as missing:
-        pytest.skip(str(missing))
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import pytest
@@ -22,7 +24,14 @@ pytest.importorskip("nbgrader", reason="the extra [teacher] is not installed")
 
 from classroom import sandbox
 from classroom.assignment import ASSIGNMENT, NAME, PROJECT, SOURCE, parts
+from classroom.collect import Submission
+from classroom.examine import Mark, Result
+from classroom.grade import _Class, _hash
 from classroom.gradebook import Course
+from classroom.records import Records
+from classroom.restore import restore
+from classroom.sandbox import Limits
+from nbconvert import HTMLExporter
 from submissions import Desk, hand_in
 
 from labutils._whole import only_writer
@@ -119,6 +128,7 @@ ALL = tuple(EXERCISES)
 SOLVED = [
     "perfect", "warns", "loops in a cell", "cannot be interrupted", "sys.exit", "os._exit",
     "fills memory", "floods", "forks", "copied", "stripped", "strips asserts", "renamed", "answers",
+    "learns by heart", "writes HTML",
 ]  # fmt: skip
 WITHOUT_2 = [
     "loops in a function", "sys.exit in a function", "os._exit in a function", "floods answers",
@@ -129,6 +139,7 @@ POINTS = {
     **dict.fromkeys(WITHOUT_2, tuple(name for name in ALL if name != "exercise 2")),
     "blank": (),
     "half": ALL[:4],
+    "half characters": ALL[1:],
     "edited checks": ALL[:2],
     "deleted checks": ALL[:2],
     "patches torch": ALL[:1],
@@ -166,6 +177,7 @@ REMARKS = {
     "vandal": "imports sqlite3 (the gradebook)",
     "borrows": "ex2-solution calls magnitude_mask of labutils",
     "hands in a shipped network": "the network is models/smallest/simple_cnn_99.0.pth",
+    "learns by heart": "of the test images: was it trained on the former?",
     "network only": "a network came without the code that made it",
     "cleared outputs": "no network came with the notebook; it was made anew",
     "renamed": "my lab (1).ipynb",
@@ -179,6 +191,7 @@ TOLD = {
     "sys.exit in a function": ("magnitude_mask: raised", "SystemExit"),
     "os._exit in a function": ("magnitude_mask: raised", "the call ended its process"),
     "floods answers": ("magnitude_mask: raised", "answered with more than 67 MB"),
+    "half characters": ("sparsity_and_bytes: raised", "RuntimeError: ? half"),
     "always equal": ("magnitude_mask: wrong", "an object of type Yes"),
     "patches torch": ("magnitude_mask: wrong", "the signs count"),
     "patches labutils": ("magnitude_mask: wrong", "the signs count"),
@@ -233,6 +246,17 @@ def test_what_was_odd_is_remarked(graded: Class, student: str) -> None:
 def test_feedback_explains_what_failed(graded: Class, student: str) -> None:
     page = graded.feedback(graded.rows[student]["student"])
     assert all(text in page for text in TOLD[student])
+
+
+def test_no_page_obeys_what_a_student_wrote(graded: Class) -> None:
+    feedback = graded.course / "feedback" / "writes-HTML" / NAME / f"{NAME}.html"
+    formgrader = graded.course / "autograded" / "writes-HTML" / NAME / f"{NAME}.ipynb"
+    shown, _ = HTMLExporter(template_name="classic").from_filename(formgrader)
+    for page in (feedback.read_text(), shown):
+        assert page.count("window.hacked") == 6  # it is there to be read
+        assert not re.search(
+            r"<(script|img)[^>]*>?window.hacked|<[^>]+onerror|href=.javascript", page
+        )
 
 
 def test_good_work_has_no_remark_but_that_it_is_alike(graded: Class) -> None:
@@ -321,6 +345,50 @@ def test_a_mark_by_hand_completes_the_grade_and_reaches_the_feedback(graded: Cla
     row = grades(graded.course)["answers"]
     assert (row["question 1"], row["total"], row["status"]) == ("3", "95", "done")
     assert "And what would make it faster?" in graded.feedback("answers")
+
+
+def test_what_nbgrader_fails_to_take_leaves_the_gradebook_as_it_was(
+    graded: Class, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    course, released = (
+        Course(graded.course),
+        parts(graded.course / "release" / NAME / f"{NAME}.ipynb"),
+    )
+    nothing = {part.name: Mark("wrong", 0, "") for part in released if part.kind == "check"}
+    autograde = course._api.autograde
+
+    def fail_at_the_end(*arguments: object, **options: bool) -> dict:
+        assert autograde(*arguments, **options)["success"]
+        return {"success": False, "error": "the disk is on fire"}
+
+    monkeypatch.setattr(course._api, "autograde", fail_at_the_end)
+    book, files = graded.book(), {k: hashes(graded.course / k) for k in ("submitted", "autograded")}
+    for student in ("perfect", "newcomer"):
+        with pytest.raises(RuntimeError, match="could not autograde: the disk is on fire"):
+            course.record(student, restore(desk.blank, released), nothing)
+    assert graded.book() == book
+    assert {k: hashes(graded.course / k) for k in files} == files
+    assert course.standing("newcomer") is None
+
+
+def test_one_student_whose_marks_cannot_be_recorded_does_not_stop_the_class(
+    graded: Class, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def refuse(*_arguments: object) -> None:
+        raise RuntimeError("nbgrader could not autograde: \x1b[2J")
+
+    course, records = Course(graded.course), Records(tmp_path)
+    monkeypatch.setattr(course, "record", refuse)
+    content = (graded.submissions / "perfect" / f"{NAME}.ipynb").read_bytes()
+    one = Submission("ada", "Ada", content, "ada.ipynb", None, ())
+    going = _Class(course, records, "1", Limits(), False)
+    (tmp_path / ".ada.result").write_text(json.dumps(asdict(Result())))
+    going._finish(one, SimpleNamespace(exitcode=0), late=False, total=1)
+    latest = records.read("ada")["latest"]
+    assert latest["problem"] == (
+        "its marks could not be recorded: nbgrader could not autograde: ?[2J"
+    )
+    assert not records.known("ada", _hash(one), "1")  # so that the next run tries again
 
 
 def with_a_cell_more(notebook: nbformat.NotebookNode) -> None:

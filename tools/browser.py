@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from playwright.sync_api import Browser, Error, Page, sync_playwright
@@ -56,17 +56,24 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
-@contextlib.contextmanager
-def server() -> Iterator[str]:
-    """Serve a copy of the notebooks; yield the address of JupyterLab, token included.
+def lessons(folder: Path) -> None:
+    """Copy the notebooks, since JupyterLab saves what it runs."""
+    shutil.copytree(
+        PROJECT / "notebooks", folder / "notebooks", ignore=shutil.ignore_patterns(".*")
+    )
+    (folder / "models").mkdir()
 
-    A copy, since JupyterLab saves what it runs; it uses the project's data and networks.
+
+@contextlib.contextmanager
+def server(fill: Callable[[Path], None] = lessons) -> Iterator[str]:
+    """Serve a new folder; yield the address of JupyterLab, token included.
+
+    Parameters
+    ----------
+    fill : puts into the folder what is to be served; the project's data and networks are used
     """
     with tempfile.TemporaryDirectory() as folder:
-        shutil.copytree(
-            PROJECT / "notebooks", Path(folder) / "notebooks", ignore=shutil.ignore_patterns(".*")
-        )
-        (Path(folder) / "models").mkdir()
+        fill(Path(folder))
         settings = Path(folder) / "@jupyterlab" / "apputils-extension"
         settings.mkdir(parents=True)  # no question about news over the lesson
         (settings / "notification.jupyterlab-settings").write_text('{"fetchNews": "false"}')

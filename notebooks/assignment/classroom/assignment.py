@@ -46,14 +46,8 @@ class Part:
 
     @property
     def exercise(self) -> str:
-        """Title of the column its points go to: "exercise 4" of "ex4a-check".
-
-        >>> Part("ex4a-check", "check", "", 5).exercise
-        'exercise 4'
-        """
-        head = self.name.split("-")[0]
-        word = "exercise" if head.startswith("ex") else "question"
-        return f"{word} {''.join(letter for letter in head if letter.isdigit())}"
+        """Title of the column its points go to."""
+        return exercise(self.name)
 
     @property
     def functions(self) -> list[str]:
@@ -77,6 +71,17 @@ def parts(path: Path = SOURCE) -> list[Part]:
             f"{path.name} has several cells named {', '.join(twice)}: give each its own grade_id."
         )
     return found
+
+
+def exercise(name: str) -> str:
+    """Return the title of the column that a cell's points go to.
+
+    >>> exercise("ex4a-check"), exercise("q1-answer")
+    ('exercise 4', 'question 1')
+    """
+    head = name.split("-")[0]
+    word = "exercise" if head.startswith("ex") else "question"
+    return f"{word} {''.join(letter for letter in head if letter.isdigit())}"
 
 
 def columns(found: list[Part]) -> dict[str, float]:

@@ -14,6 +14,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
+from classroom.harmless import printable
 from classroom.incoming import OUTSIDE, File, files_in, load, unzipped
 from classroom.wording import some
 
@@ -179,7 +180,7 @@ def _identifiers(names: dict[str, str]) -> dict[str, str]:
 
 
 def _identifier(name: str) -> str:
-    spelled = unicodedata.normalize("NFKD", _printable(name))
+    spelled = unicodedata.normalize("NFKD", printable(name))
     letters = "".join(letter for letter in spelled if not unicodedata.combining(letter))
     identifier = re.sub("[^A-Za-z0-9._-]+", "-", letters)[:80].strip("-.")
     return identifier if identifier.strip("-._") else f"student-{_digest(name)[:8]}"
@@ -189,23 +190,17 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _printable(text: str) -> str:
-    """Return text that can be printed: bytes that are not UTF-8 are read as Latin-1."""
-    text = re.sub("[\udc80-\udcff]", lambda byte: chr(ord(byte[0]) - 0xDC00), text)
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
-
-
 def _submission(student: str, name: str, files: list[File], notebook: str) -> Submission:
     files = [file for file in files if file.parts[-1] or file.problem] or files[:1]
     notes: list[str] = []
     try:
         chosen = load(_choice(files, name, notebook, notes), LARGEST_NOTEBOOK)
         path, content = chosen.path, chosen.content
-        problem = _printable(f"{chosen.called} {chosen.problem}") if chosen.problem else None
+        problem = printable(f"{chosen.called} {chosen.problem}") if chosen.problem else None
     except ValueError as error:
-        path, content, problem = some(file.path for file in files), None, _printable(str(error))
-    said = tuple(map(_printable, notes))
-    return Submission(student, _printable(name), content, _printable(path), problem, said)
+        path, content, problem = some(file.path for file in files), None, printable(str(error))
+    said = tuple(map(printable, notes))
+    return Submission(student, printable(name), content, printable(path), problem, said)
 
 
 def _choice(files: list[File], name: str, notebook: str, notes: list[str]) -> File:

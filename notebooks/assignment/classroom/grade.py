@@ -31,11 +31,14 @@ from classroom.assignment import NAME, PROJECT, parts
 from classroom.collect import Submission, collect
 from classroom.examine import Mark, Result, course_file, digits, examine
 from classroom.gradebook import Course
+from classroom.harmless import printable
 from classroom.records import Records, tell, write_grades
 from classroom.restore import read, restore
 from classroom.sandbox import Limits
 from labutils._whole import only_writer
 
+# What a notebook can bring about; a full disk, for one, stops the grading instead.
+OTHER_THAN_MACHINES = (RuntimeError, ValueError, TypeError, LookupError, AttributeError)
 SPARE = 180  # seconds an examination may take beyond what the student's code may
 LOUD = "WARNING: UNSAFE=1: what students hand in runs with all that you may do on this machine."
 
@@ -174,12 +177,16 @@ class _Class:
         return self.records.folder / f".{one.student}.result"
 
     def _finish(self, one: Submission, process: BaseProcess, late: bool, total: int) -> None:
-        result = _result(self._outbox(one), process, late)
+        result, handed_in = _result(self._outbox(one), process, late), _hash(one)
         result.remarks = [*one.notes, *result.remarks]
         if not result.problem:
-            work = restore(read(one.content), parts(course_file(self.course.folder, "release")))
-            self.course.record(one.student, work, result.marks)
-        self.records.keep(one, _hash(one), self.version, result)
+            try:
+                work = restore(read(one.content), parts(course_file(self.course.folder, "release")))
+                self.course.record(one.student, work, result.marks)
+            except OTHER_THAN_MACHINES as error:  # whatever one notebook does, the class goes on
+                result.problem = printable(f"its marks could not be recorded: {error}"[:300])
+                handed_in = ""  # the next run tries again
+        self.records.keep(one, handed_in, self.version, result)
         self.seen["done"] += 1
         points = sum(mark.points for mark in result.marks.values())
         said = f"not graded: {result.problem}" if result.problem else f"{points:g} points so far"
@@ -199,14 +206,16 @@ def _examine(one: Submission, folder: Path, outbox: Path, limits: Limits, unsafe
             result = examine(one.content, folder, limits, unsafe=unsafe)
         except MemoryError:
             result = Result(problem="its answers took more memory than there is")
-    outbox.write_text(json.dumps(asdict(result)))
+    # A student's text may have half characters, which no file can hold.
+    text = json.dumps(asdict(result), ensure_ascii=False)
+    outbox.write_bytes(text.encode("utf-8", "replace"))
 
 
 def _result(outbox: Path, process: BaseProcess, late: bool) -> Result:
     if late:
         return Result(problem="the examination took too long and was stopped")
     try:
-        read_back = json.loads(outbox.read_text())
+        read_back = json.loads(outbox.read_bytes())
         outbox.unlink()
     except (OSError, ValueError):
         return Result(problem=f"the examination ended with code {process.exitcode}; see above")

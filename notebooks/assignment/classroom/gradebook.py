@@ -10,34 +10,37 @@ import logging
 import os
 import re
 import shutil
+import sqlite3
 import sys
+import tempfile
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import nbformat
-from nbconvert.preprocessors import CSSHTMLHeaderPreprocessor
 from nbformat import NotebookNode
 from nbformat.v4 import new_markdown_cell, new_output
 from nbgrader.api import Gradebook, MissingEntry
 from nbgrader.apps import NbGraderAPI
 from nbgrader.preprocessors import (
     CheckCellMetadata,
-    ClearHiddenTests,
-    GetGrades,
-    NbGraderPreprocessor,
     OverwriteCells,
     OverwriteKernelspec,
     SaveAutoGrades,
 )
 from traitlets.config import Config
 
-from classroom.assignment import NAME, SOURCE, Part, columns, parts
+from classroom import harmless
+from classroom.assignment import NAME, SOURCE, exercise, parts
 from classroom.examine import Mark, course_file
 from classroom.restore import Work
 
-SCHEME = "marking-scheme"  # tag of a cell that only the grader sees
+SCHEME = "marking-scheme"  # tag of a cell that only graders see
+
+# Characters that a page shows of one cell and of a student's cells together. All of it is run and
+# graded; but a page made of megabytes takes minutes, and nobody reads it.
+SHOWN_OF_ONE, SHOWN = 10_000, 200_000
 
 # For `make mark`: JupyterLab, started in the course folder, reads it.
 FORMGRADER = """\
@@ -69,14 +72,13 @@ class Standing:
         """Whether nothing is left to mark by hand."""
         return None not in self.points.values()
 
-
-class HideScheme(NbGraderPreprocessor):
-    """Take the marking scheme out of the feedback."""
-
-    def preprocess(self, notebook: NotebookNode, resources: dict) -> tuple[NotebookNode, dict]:
-        """Drop the cells with its tag."""
-        notebook.cells = [c for c in notebook.cells if SCHEME not in c.metadata.get("tags", [])]
-        return notebook, resources
+    def by_exercise(self) -> dict[str, float | None]:
+        """Return the points of each exercise and question; None where a mark is missing."""
+        sums: dict[str, float | None] = {}
+        for name, points in self.points.items():
+            before = sums.get(exercise(name), 0.0)
+            sums[exercise(name)] = None if points is None or before is None else before + points
+        return sums
 
 
 class Course:
@@ -117,16 +119,24 @@ class Course:
             raise
 
     def record(self, student: str, work: Work, marks: dict[str, Mark]) -> None:
-        """Put a student's marks into the gradebook, and no other student's."""
+        """Put a student's marks into the gradebook, and no other student's; all or nothing.
+
+        Raises
+        ------
+        RuntimeError
+            nbgrader does not take the notebook.
+        """
         notebook = self._marked(work, marks)
         target = self.folder / "submitted" / student / NAME / f"{NAME}.ipynb"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        nbformat.write(notebook, target)
-        self._do("autograde", NAME, student, force=True, create=True)
+        with self._undone_unless_done(student):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            nbformat.write(notebook, target)
+            self._do("autograde", NAME, student, force=True, create=True)
 
-    def feedback(self, student: str) -> None:
-        """Write the student's feedback page, see `page`."""
-        self._do("generate_feedback", NAME, student, force=True)
+    def marked(self, student: str) -> NotebookNode:
+        """Return a student's notebook as graders see it."""
+        path = self.folder / "autograded" / student / NAME / f"{NAME}.ipynb"
+        return nbformat.read(path, as_version=4)
 
     def page(self, student: str) -> Path:
         """Return where the student's feedback page lies, or will."""
@@ -146,17 +156,44 @@ class Course:
             said = {one.cell.name: one.manual_comment or "" for one in notebook.comments}
             return Standing(points, said)
 
+    @contextlib.contextmanager
+    def _undone_unless_done(self, student: str) -> Iterator[None]:
+        """Bring gradebook and files back to what they were if the block is not gone through."""
+        own = [self.folder / kind / student for kind in ("submitted", "autograded")]
+        with (
+            tempfile.TemporaryDirectory(dir=self.folder, prefix=".before-") as kept,
+            contextlib.closing(sqlite3.connect(self.database)) as book,
+            contextlib.closing(sqlite3.connect(":memory:")) as before,
+        ):
+            book.backup(before)
+            for folder in filter(Path.exists, own):
+                shutil.copytree(folder, Path(kept, folder.parent.name))
+            try:
+                yield
+            except BaseException:
+                before.backup(book)
+                for folder in own:
+                    shutil.rmtree(folder, ignore_errors=True)
+                    if Path(kept, folder.parent.name).exists():
+                        shutil.copytree(Path(kept, folder.parent.name), folder)
+                raise
+
     def _marked(self, work: Work, marks: dict[str, Mark]) -> NotebookNode:
         """Return the student's notebook, each check with its outcome for an output."""
         released = nbformat.read(course_file(self.folder, "release"), as_version=4)
         meta = {cell.metadata.nbgrader.grade_id: cell.metadata for cell in released.cells}
         schemes = {p.name: p.source for p in parts(course_file(self.folder, "source"))}
-        cells = [_summary(marks, parts(course_file(self.folder, "release")))]
+        cells, room = [], SHOWN
         for step in work.steps:
             cell = nbformat.from_dict({**step.cell, "metadata": {}})
             cell.pop("attachments", None)
             if cell.cell_type == "code":
                 cell.outputs, cell.execution_count = [], None
+            if step.part is None or step.part.kind in ("solution", "answer"):
+                cell.source = harmless.shorter(cell.source, min(SHOWN_OF_ONE, room))
+                room = max(0, room - len(cell.source))
+                if cell.cell_type != "code":
+                    cell.source = harmless.markdown(cell.source)
             if step.part:
                 cell.metadata, cell.id = meta[step.part.name], step.part.name
                 if step.part.kind == "check":
@@ -197,9 +234,6 @@ class Course:
         config.ClearSolutions.code_stub = {"python": "# YOUR CODE HERE\nraise NotImplementedError"}
         config.Autograde.sanitize_preprocessors = [OverwriteKernelspec, OverwriteCells]
         config.Autograde.autograde_preprocessors = [SaveAutoGrades, CheckCellMetadata]
-        config.GenerateFeedback.preprocessors = [
-            *(GetGrades, ClearHiddenTests, HideScheme, CSSHTMLHeaderPreprocessor)
-        ]
         return config
 
 
@@ -211,23 +245,6 @@ def _outputs(mark: Mark) -> list[NotebookNode]:
         return [new_output("error", ename=title, evalue=text, traceback=text.splitlines())]
     points = new_output("execute_result", {"text/plain": f"{mark.points:g}"}, execution_count=1)
     return [new_output("stream", name="stdout", text=mark.text), points]
-
-
-def _summary(marks: dict[str, Mark], cells: list[Part]) -> NotebookNode:
-    """Return a cell that says at the top what the checks found."""
-    lines = ["## What the checks found", ""]
-    most = columns(cells)
-    for title in most:
-        own = [part.name for part in cells if part.exercise == title and part.kind == "check"]
-        if not own:
-            continue
-        got = sum(marks[name].points for name in own)
-        lines.append(f"**{title.capitalize()}: {got:g} of {most[title]:g} points**\n")
-        failed = dict.fromkeys(marks[n].text for n in own if marks[n].outcome != "right")
-        lines += [f"```text\n{text.replace('```', '')}\n```\n" for text in failed]
-    cell = new_markdown_cell("\n".join(lines))
-    cell.id = "summary"
-    return cell
 
 
 def _scheme(name: str, source: str) -> NotebookNode:

@@ -9,7 +9,9 @@ from pathlib import Path
 from classroom.assignment import columns, parts
 from classroom.collect import Submission
 from classroom.examine import Result, course_file
+from classroom.feedback import page
 from classroom.gradebook import Course, Standing
+from classroom.harmless import spreadsheet_cell
 from classroom.wording import some
 from labutils._whole import write_whole
 
@@ -53,45 +55,42 @@ class Records:
         path = self.folder / f"{one.student}.json"
         write_whole(path, lambda file: file.write(text.encode()))
 
-    def told(self, student: str) -> str:
-        """Return what the student's feedback page was made from."""
-        path = self.folder / f".{student}.told"
-        return path.read_text("utf-8") if path.exists() else ""
-
-    def keep_told(self, student: str, text: str) -> None:
-        """Note what the student's feedback page was made from."""
-        write_whole(self.folder / f".{student}.told", lambda file: file.write(text.encode()))
-
 
 def tell(course: Course, records: Records) -> None:
-    """Write the feedback pages that are missing, or older than the marks or comments they show."""
+    """Write the feedback pages that are missing, or older than what they show."""
+    released = parts(course_file(course.folder, "release"))
     for student in records.students():
-        standing = course.standing(student)
-        if standing is None:
+        standing, graded = course.standing(student), records.read(student)["graded"]
+        if standing is None or graded is None:
             continue
-        now = json.dumps([asdict(standing), records.read(student)["graded"]["marks"]])
-        if course.page(student).exists() and records.told(student) == now:
+        told = {check: mark["text"] for check, mark in graded["marks"].items()}
+        try:
+            notebook = course.marked(student)
+        except FileNotFoundError as error:  # one student's page; all others get theirs
+            print(f"{student}: no feedback page, since {error.filename} is missing")
             continue
-        course.feedback(student)
-        records.keep_told(student, now)
+        content = page(graded["name"], notebook, released, standing, told).encode()
+        path = course.page(student)
+        if not path.exists() or path.read_bytes() != content:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(path, lambda file, content=content: file.write(content))
 
 
 def write_grades(course: Course, records: Records) -> Path:
     """Write grades.csv: a row for each student ever graded, a column for each exercise."""
-    cells = parts(course_file(course.folder, "release"))
-    titles = list(columns(cells))
-    exercise = {part.name: part.exercise for part in cells}
+    titles = list(columns(parts(course_file(course.folder, "release"))))
     everyone = {student: records.read(student) for student in records.students()}
     remarks = _alike({s: r["graded"] for s, r in everyone.items() if r.get("graded")})
     table = [["student", "name", *titles, "total", "status", "remarks", "file"]]
     for student, record in everyone.items():
         latest, standing = record["latest"], course.standing(student)
-        points = _by_column(standing, exercise, titles)
-        total = f"{sum(float(p) for p in points if p):g}" if standing else ""
+        known = standing.by_exercise() if standing else {}
+        points = [_number(known.get(title)) for title in titles]
+        total = _number(sum(filter(None, known.values()))) if standing else ""
         noted = [*latest["remarks"], *remarks.get(student, [])]
         status = _status(record, standing)
         row = [student, latest["name"], *points, total, status, "; ".join(noted), latest["file"]]
-        table.append([_harmless(value) for value in row])
+        table.append([spreadsheet_cell(value) for value in row])
     text = io.StringIO()
     csv.writer(text).writerows(table)
     path = course.folder / "grades.csv"
@@ -101,15 +100,8 @@ def write_grades(course: Course, records: Records) -> Path:
     return path
 
 
-def _by_column(standing: Standing | None, exercise: dict[str, str], titles: list[str]) -> list[str]:
-    """Return the points of each column, empty where there are none yet."""
-    if standing is None:
-        return [""] * len(titles)
-    sums: dict[str, float | None] = dict.fromkeys(titles, 0.0)
-    for name, points in standing.points.items():
-        before = sums[exercise[name]]
-        sums[exercise[name]] = None if points is None or before is None else before + points
-    return ["" if value is None else f"{value:g}" for value in sums.values()]
+def _number(points: float | None) -> str:
+    return "" if points is None else f"{points:g}"
 
 
 def _status(record: dict, standing: Standing | None) -> str:
@@ -138,11 +130,6 @@ def _shared(one: dict, two: dict) -> int:
     """Count the solutions, of some length, that two students have in common."""
     solutions = one["solutions"].items()
     return sum(len(code) > LONG and code == two["solutions"].get(name) for name, code in solutions)
-
-
-def _harmless(value: str) -> str:
-    """Keep a spreadsheet from taking a student's text for a formula."""
-    return f"'{value}" if value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
 
 
 def _sum_up(table: list[list[str]]) -> None:

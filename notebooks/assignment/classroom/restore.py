@@ -14,6 +14,7 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell
 
 from classroom.assignment import Part, defined
+from classroom.harmless import printable
 from classroom.wording import some
 
 MOST_CELLS = 2000
@@ -60,9 +61,11 @@ def read(content: bytes) -> NotebookNode:
         It is not one.
     """
     try:
-        text = content.decode("utf-8-sig")
-        if not isinstance(json.loads(text), dict):
+        found = json.loads(content.decode("utf-8-sig"))
+        if not isinstance(found, dict):
             raise NotThisAssignment("the file is no notebook, though it is JSON")
+        # JSON can name half a character, which no file can hold: it becomes a question mark.
+        text = json.dumps(found, ensure_ascii=False).encode("utf-8", "replace").decode()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # nbformat mends small faults, and says so
             notebook = nbformat.reads(text, as_version=4)
@@ -78,7 +81,7 @@ def read(content: bytes) -> NotebookNode:
             f"the file is damaged (no JSON from line {error.lineno} on): ask for it once more"
         ) from None
     except Exception as error:  # nbformat raises many kinds, none of them documented
-        reason = (str(error).splitlines() or [""])[0][:120]
+        reason = printable((str(error).splitlines() or [""])[0][:120])
         raise NotThisAssignment(f"the file is no notebook: {reason}") from None
     if len(notebook.cells) > MOST_CELLS:
         raise NotThisAssignment(f"the notebook has {len(notebook.cells):,} cells")

@@ -1,0 +1,133 @@
+"""What does a student get back?
+
+A page that is complete in itself: it loads nothing and runs no script, whatever a student wrote.
+"""
+
+import functools
+import html
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from nbconvert.filters import Highlight2HTML
+from nbformat import NotebookNode
+
+from classroom.assignment import Part, columns
+from classroom.gradebook import SCHEME, Standing
+from classroom.typeset import typeset
+
+STYLE = Path(__file__).with_suffix(".css")
+# The browser is told so as well.
+SAFE = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+WAITING = "not marked yet"
+
+
+def page(
+    name: str,
+    notebook: NotebookNode,
+    released: list[Part],
+    standing: Standing,
+    told: Mapping[str, str],
+) -> str:
+    """Return a student's page: points, what failed, and the marked notebook.
+
+    Parameters
+    ----------
+    name : of the student
+    notebook : as the gradebook keeps it, with the student's cells
+    released : what the students got; given cells and checks are shown as they are there
+    standing : points and comments
+    told : what each check said, by name of its cell
+    """
+    parts = {part.name: part for part in released}
+    shown = [c for c in notebook.cells if SCHEME not in c.metadata.get("tags", [])]
+    cells = [_cell(cell, parts.get(_name(cell)), standing, told) for cell in shown]
+    return "\n".join([
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
+        '<meta name="viewport" content="width=device-width">',
+        f'<meta http-equiv="Content-Security-Policy" content="{SAFE}">',
+        f"<title>{html.escape(name)}: feedback</title>",
+        f'<style>\n{STYLE.read_text("utf-8")}</style>\n</head>\n<body>',
+        *_summary(name, released, standing, told),
+        *cells,
+        "</body>\n</html>\n",
+    ])  # fmt: skip
+
+
+def _summary(
+    name: str, released: list[Part], standing: Standing, told: Mapping[str, str]
+) -> Iterator[str]:
+    most, points = columns(released), standing.by_exercise()
+    graded = [part for part in released if part.kind in ("check", "answer")]
+    first = {part.exercise: part.name for part in reversed(graded)}
+    total = sum(value for value in points.values() if value is not None)
+    possible = sum(most[title] for title in most if points[title] is not None)
+    so_far = "" if standing.complete else " so far"
+    yield f"<h1>{html.escape(name)}: {total:g} of {possible:g} points{so_far}</h1>"
+    yield '<table>\n<tr><th></th><th class="number">points</th><th class="number">of</th></tr>'
+    for title, of in most.items():
+        got = WAITING if points[title] is None else f"{points[title]:g}"
+        yield (
+            f'<tr><td><a href="#{first[title]}">{title.capitalize()}</a></td>'
+            f'<td class="number">{got}</td><td class="number">{of:g}</td></tr>'
+        )
+    yield "</table>"
+    lacking = [p for p in graded if p.kind == "check" and standing.points[p.name] < p.points]
+    failed = dict.fromkeys(told[part.name] for part in lacking)
+    if failed:
+        yield "<h2>What the checks found</h2>"
+        yield from map(_verbatim, failed)
+
+
+def _cell(
+    cell: NotebookNode, part: Part | None, standing: Standing, told: Mapping[str, str]
+) -> str:
+    if part is None:
+        return _yours("You added", _content(cell.cell_type, cell.source))
+    comment = standing.comments.get(part.name, "")
+    said = f'<div class="comment">\n{typeset(comment, draw=False)}</div>\n' if comment else ""
+    if part.kind == "solution":
+        return _yours("Your code", _content("code", cell.source)) + said
+    if part.kind == "answer":
+        own = _yours("Your answer", _content("markdown", cell.source))
+        return own + _verdict(part, standing.points[part.name], said)
+    given = _given(part.source, "markdown" if part.kind == "text" else "code")
+    if part.kind != "check":
+        return given
+    return given + _verdict(part, standing.points[part.name], _verbatim(told[part.name]))
+
+
+def _yours(label: str, content: str) -> str:
+    return f'<div class="yours">\n<p class="label">{label}</p>\n{content}</div>\n'
+
+
+def _verdict(part: Part, points: float | None, why: str) -> str:
+    """Say how many points a check or an answer has, and why."""
+    kind, said = "waiting", WAITING.capitalize()
+    if points is not None:
+        kind = "full" if points >= part.points else "less"
+        said = f"{points:g} of {part.points:g} points"
+    return (
+        f'<div class="verdict {kind}" id="{part.name}">\n<p><strong>{said}</strong></p>\n'
+        f"{why}</div>\n"
+    )
+
+
+def _content(kind: str, source: str) -> str:
+    """Return a student's cell: nothing of it is taken for HTML, nor drawn."""
+    if kind == "markdown":
+        return typeset(source, draw=False)
+    return Highlight2HTML(pygments_lexer="python")(source) if kind == "code" else _verbatim(source)
+
+
+@functools.cache
+def _given(source: str, kind: str) -> str:
+    """Return a cell of the assignment, the same on every page."""
+    return typeset(source) if kind == "markdown" else Highlight2HTML("python")(source)
+
+
+def _verbatim(text: str) -> str:
+    return f"<pre>{html.escape(text.rstrip())}</pre>\n"
+
+
+def _name(cell: NotebookNode) -> str:
+    return cell.metadata.get("nbgrader", {}).get("grade_id", "")

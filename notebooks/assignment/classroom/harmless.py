@@ -1,0 +1,50 @@
+"""How does what a student wrote stay mere text, wherever a teacher looks at it?
+
+A terminal obeys control characters, a spreadsheet computes what begins like a formula, and a
+browser runs scripts: in nbgrader's formgrader with all the rights of the teacher who is logged in.
+"""
+
+import re
+
+JOINER = "\u2060"  # takes no room and joins no words: nobody sees it
+# What opens a tag, a link, an image, or the definition of a link's address.
+_MARKUP = re.compile(r"<(?=[A-Za-z/!?])|\](?=[(\[:])")
+
+
+def printable(text: str) -> str:
+    r"""Return text that a terminal prints and does not obey.
+
+    Bytes of a file's name that are not UTF-8 are read as Latin-1.
+
+    >>> printable("a\x1b[2Jb")
+    'a?[2Jb'
+    """
+    text = re.sub("[\udc80-\udcff]", lambda byte: chr(ord(byte[0]) - 0xDC00), text)
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
+def spreadsheet_cell(text: str) -> str:
+    """Return text that no spreadsheet takes for a formula.
+
+    >>> spreadsheet_cell("=1+1"), spreadsheet_cell("1+1")
+    ("'=1+1", '1+1')
+    """
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+
+
+def markdown(text: str) -> str:
+    r"""Return Markdown without HTML, links and images; it looks as it did, in code too.
+
+    >>> print(ascii(markdown("<b>a</b> < b, `x[0](1)`")))
+    '<\u2060b>a<\u2060/b> < b, `x[0]\u2060(1)`'
+    """
+    return _MARKUP.sub(lambda opening: opening[0] + JOINER, text)
+
+
+def shorter(text: str, most: int) -> str:
+    """Return text of at most so many characters, and a word on what is left out.
+
+    >>> shorter("abcdef", 4), shorter("abcd", 4)
+    ('abcd… (2 more characters)', 'abcd')
+    """
+    return text if len(text) <= most else f"{text[:most]}… ({len(text) - most:,} more characters)"
