@@ -494,6 +494,10 @@ def test_an_interrupted_run_goes_on_where_it_was(desk: Desk, tmp_path: Path) -> 
     [
         (["nowhere"], "nowhere"),
         ([SOURCE, "--limits", "{"], "give an object in JSON with some of start, cell, call"),
+        ([SOURCE, "--limits", '{"cell": "60"}'], "all positive numbers"),
+        ([SOURCE, "--limits", '{"cell": 0}'], "all positive numbers"),
+        ([SOURCE, "--limits", "[60]"], "all positive numbers"),
+        ([SOURCE, "--again", "nobody"], "--again nobody: nobody is called so in"),
     ],
 )
 def test_bad_arguments_end_in_a_sentence(arguments: list, sentence: str, tmp_path: Path) -> None:
@@ -501,3 +505,30 @@ def test_bad_arguments_end_in_a_sentence(arguments: list, sentence: str, tmp_pat
     assert done.returncode == 1
     assert sentence in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("gradebook.db", "gradebook.db is damaged: bring it back from your backup"),
+        ("records/lab2_pruning.json", "lab2_pruning.json is damaged: bring it back"),
+    ],
+)
+def test_a_damaged_course_is_named_and_left_as_it_is(
+    name: str, sentence: str, tmp_path: Path
+) -> None:
+    damaged = tmp_path / "course" / name
+    damaged.parent.mkdir(parents=True)
+    damaged.write_text("{" * 5000)
+    done = run(SOURCE, "--course", tmp_path / "course")
+    assert done.returncode == 1
+    assert sentence in done.stderr
+    assert "Traceback" not in done.stderr
+    assert damaged.read_text() == "{" * 5000
+
+
+def test_a_course_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    done = run(SOURCE, "--course", tmp_path / "file" / "course")
+    assert done.returncode == 1
+    assert "cannot be made (Not a directory): choose another with COURSE=" in done.stderr

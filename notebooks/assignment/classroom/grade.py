@@ -12,6 +12,7 @@ import argparse
 import contextlib
 import hashlib
 import json
+import math
 import multiprocessing
 import os
 import signal
@@ -35,6 +36,7 @@ from classroom.harmless import printable
 from classroom.records import Records, tell, write_grades
 from classroom.restore import read, restore
 from classroom.sandbox import Limits
+from classroom.wording import some
 from labutils._whole import only_writer
 
 # What a notebook can bring about; a full disk, for one, stops the grading instead.
@@ -92,7 +94,10 @@ def grade(
     RuntimeError
         There is no sandbox and `unsafe` was not said, or another program grades into the folder.
     FileNotFoundError, ValueError
-        There are no submissions there.
+        There are no submissions there, or none of those to be graded again; or something in the
+        course folder is damaged.
+    OSError
+        The course folder cannot be made or written.
     """
     obstacle = "" if unsafe else sandbox.available()
     if obstacle:
@@ -100,7 +105,13 @@ def grade(
     if unsafe:
         print(LOUD)
     handed_in = collect(submissions, NAME)
-    folder.mkdir(parents=True, exist_ok=True)
+    unknown = sorted(again - {one.student for one in handed_in})
+    if unknown:
+        raise ValueError(
+            f"--again {some(unknown)}: nobody is called so in {submissions}; give what stands in "
+            "the column `student` of grades.csv."
+        )
+    _make(folder)
     with only_writer(folder / "gradebook.db", doing="grading"):
         course = Course(folder)
         course.prepare()
@@ -119,13 +130,28 @@ def grade(
     return path
 
 
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(
+            f"The course folder {folder} cannot be made ({error.strerror}): choose another with "
+            "COURSE=..."
+        ) from None
+
+
 def _limits(text: str) -> Limits:
     known = ", ".join(vars(Limits()))
     try:
-        return Limits(**json.loads(text))
-    except (TypeError, ValueError):
+        given = json.loads(text)
+        if not all(
+            type(value) in (int, float) and 0 < value < math.inf for value in given.values()
+        ):
+            raise ValueError
+        return Limits(**given)
+    except (AttributeError, TypeError, ValueError):
         raise ValueError(
-            f"--limits {text!r}: give an object in JSON with some of {known}, all numbers."
+            f"--limits {text!r}: give an object in JSON with some of {known}, all positive numbers."
         ) from None
 
 

@@ -98,7 +98,10 @@ class Course:
         ------
         RuntimeError
             There are grades, and the assignment has other cells now; or nbgrader refuses it.
+        ValueError
+            The gradebook is damaged.
         """
+        self._refuse_damage()
         here = course_file(self.folder, "source")
         done = self.database.exists() and course_file(self.folder, "release").exists()
         if done and here.exists() and _hash(here) == _hash(source):
@@ -203,6 +206,21 @@ class Course:
             cells.append(cell)
         _number(cells)
         return nbformat.v4.new_notebook(cells=cells, metadata=released.metadata)
+
+    def _refuse_damage(self) -> None:
+        """Raise where the gradebook is there, but not whole."""
+        if not self.database.exists():
+            return
+        try:
+            with contextlib.closing(sqlite3.connect(self.database)) as book:
+                sound = book.execute("pragma quick_check").fetchone() == ("ok",)
+        except sqlite3.DatabaseError:
+            sound = False
+        if not sound:
+            raise ValueError(
+                f"{self.database} is damaged: bring it back from your backup, or grade into a new "
+                "course folder (COURSE=...)."
+            )
 
     def _refuse_other_cells(self, changed: set[str]) -> None:
         """Raise where cells came or went after grades were given, which nbgrader does not allow."""

@@ -31,9 +31,21 @@ class Records:
         return sorted(path.stem for path in self.folder.glob("[!.]*.json"))
 
     def read(self, student: str) -> dict:
-        """Return a student's record; empty if there is none."""
+        """Return a student's record; empty if there is none.
+
+        Raises
+        ------
+        ValueError
+            It is damaged.
+        """
         path = self.folder / f"{student}.json"
-        return json.loads(path.read_text("utf-8")) if path.exists() else {}
+        try:
+            return json.loads(path.read_bytes()) if path.exists() else {}
+        except ValueError:
+            raise ValueError(
+                f"{path} is damaged: bring it back from your backup, or delete it, and the student "
+                "is graded anew."
+            ) from None
 
     def known(self, student: str, handed_in: str, version: str) -> bool:
         """Tell whether this very file was examined against this very assignment."""
