@@ -1,8 +1,5 @@
 """The page that a student gets back says what was found, and does nothing else."""
 
-import re
-from html.parser import HTMLParser
-
 import nbformat
 import pytest
 
@@ -12,6 +9,7 @@ from classroom.assignment import parts
 from classroom.feedback import page
 from classroom.gradebook import SCHEME, Standing
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_raw_cell
+from pages import Page
 
 PARTS = parts()
 GRADED = {part.name: part for part in PARTS if part.kind in ("check", "answer")}
@@ -30,20 +28,6 @@ def notebook(**instead: str) -> nbformat.NotebookNode:
     return nbformat.v4.new_notebook(cells=cells)
 
 
-def text(content: str) -> str:
-    """Return what a page says, without its tags."""
-    found = []
-    reader = HTMLParser()
-    reader.handle_data = found.append
-    reader.feed(content)
-    return re.sub(r"\s+", " ", " ".join(found))
-
-
-def bare(content: str) -> str:
-    """Return what a page says, without blanks: highlighted code is in many pieces."""
-    return text(content).replace(" ", "")
-
-
 def made(
     points: dict | None = None,
     told: dict | None = None,
@@ -55,7 +39,7 @@ def made(
 
 
 def test_all_right() -> None:
-    said = text(made())
+    said = Page(made()).text
     assert "Ada & Co: 100 of 100 points" in said
     assert "so far" not in said
     assert "What the checks found" not in said
@@ -68,7 +52,7 @@ def test_what_failed_is_told_at_the_top_and_at_its_place() -> None:
     content = made(
         {"ex2-check": 0.0, "ex2-hidden": 0.0}, {"ex2-check": failure, "ex2-hidden": failure}
     )
-    said = text(content)
+    said = Page(content).text
     assert "Ada & Co: 88 of 100 points" in said
     assert "Exercise 2 0 12" in said
     assert content.count("likely    x &lt; y") == 3  # once in the summary, once for each check
@@ -76,7 +60,7 @@ def test_what_failed_is_told_at_the_top_and_at_its_place() -> None:
 
 
 def test_an_answer_that_nobody_has_read_waits_and_does_not_count() -> None:
-    said = text(made({"q1-answer": None, "ex1-check": 0.0}))
+    said = Page(made({"q1-answer": None, "ex1-check": 0.0})).text
     assert "Ada & Co: 90 of 96 points so far" in said
     assert "Question 1 not marked yet 4" in said
     assert "Not marked yet" in said
@@ -85,7 +69,7 @@ def test_an_answer_that_nobody_has_read_waits_and_does_not_count() -> None:
 def test_comments_stand_below_what_they_are_about() -> None:
     content = made(comments={"q2-answer": "*Which* seeds?", "ex3-solution": "Nicely done"})
     assert "<em>Which</em> seeds?" in content
-    said = bare(content)
+    said = Page(content).code
     assert said.index("victims=round(everything") < said.index("Nicelydone")
     assert said.index("Nicelydone") < said.index("checks.global_masks(global_masks)")
 
@@ -100,28 +84,12 @@ def test_graders_own_cells_stay_with_them() -> None:
 
 def test_checks_are_shown_as_released_whatever_the_notebook_says() -> None:
     content = made(ex1_check="print('right')", setup="print('mine')")
-    assert "print('mine')" not in bare(content)
-    assert "checks.sparsity_and_bytes(sparsity_and_bytes)" in bare(content)
-
-
-class Deeds(HTMLParser):
-    """Collects what a page loads or runs."""
-
-    def __init__(self, content: str) -> None:
-        super().__init__()
-        self.tags: set[str] = set()
-        self.addresses: set[str] = set()
-        self.handlers: set[str] = set()
-        self.feed(content)
-
-    def handle_starttag(self, tag: str, attributes: list) -> None:
-        self.tags.add(tag)
-        self.handlers |= {name for name, _ in attributes if name.startswith("on")}
-        self.addresses |= {value for name, value in attributes if name in ("src", "href")}
+    assert "print('mine')" not in Page(content).code
+    assert "checks.sparsity_and_bytes(sparsity_and_bytes)" in Page(content).code
 
 
 def test_the_page_loads_nothing_and_runs_nothing() -> None:
-    deeds = Deeds(made())
+    deeds = Page(made())
     assert not deeds.tags & {"script", "link", "img", "iframe", "object"}
     assert not deeds.handlers
     assert {address[:1] for address in deeds.addresses} == {"#"}
@@ -140,8 +108,8 @@ def test_what_a_student_writes_is_text(place: str) -> None:
     else:
         name = HOSTILE
     content = page(name, marked, PARTS, Standing({**FULL, "ex1-check": 0.0}, {}), told)
-    assert "<script>f()" in bare(content)
-    deeds = Deeds(content)
+    assert "<script>f()" in Page(content).code
+    deeds = Page(content)
     assert "script" not in deeds.tags
     assert "img" not in deeds.tags
     assert not deeds.handlers

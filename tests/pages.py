@@ -1,0 +1,42 @@
+"""What does a page say, and what would a browser do beyond showing it?"""
+
+import re
+from html.parser import HTMLParser
+
+
+class Page(HTMLParser):
+    """Reads a page.
+
+    Attributes
+    ----------
+    tags : of all elements
+    handlers : names of attributes that hold scripts
+    addresses : what it loads or links to
+    """
+
+    def __init__(self, content: str) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.handlers: set[str] = set()
+        self.addresses: set[str] = set()
+        self._texts: list[str] = []
+        self.feed(content)
+        self.close()
+
+    @property
+    def text(self) -> str:
+        """What it says, the blanks between words single."""
+        return re.sub(r"\s+", " ", " ".join(self._texts))
+
+    @property
+    def code(self) -> str:
+        """What it says, without blanks: highlighted code is in many pieces."""
+        return self.text.replace(" ", "")
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.handlers |= {name for name, _ in attrs if name.startswith("on")}
+        self.addresses |= {value or "" for name, value in attrs if name in ("src", "href")}
+
+    def handle_data(self, data: str) -> None:
+        self._texts.append(data)
