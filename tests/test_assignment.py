@@ -13,6 +13,7 @@ from classroom.restore import NotThisAssignment, read, restore
 from nbformat.v4 import new_code_cell
 
 import labutils as lab
+from labutils.checks.design import MIME
 
 PARTS = parts()
 BY_NAME = {part.name: part for part in PARTS}
@@ -171,12 +172,70 @@ def test_added_cells_stay_where_they_are(solved):
         (b"[]", "no notebook, though it is JSON"),
         (b'{"cells": 3, "nbformat": 4, "nbformat_minor": 5, "metadata": {}}', "no notebook"),
         (b"[" * 100_000, "nested too deeply"),
-        (b'{"nbformat": 99, "cells": []}', "no notebook"),
+        (
+            b'{"nbformat": 4, "cells": [{"metadata": ' + b'{"a":' * 700 + b"1" + b"}" * 701 + b"]}",
+            "the ",  # which of two, depends on the Python
+        ),
+        (b'{"nbformat": 99, "cells": []}', "no notebook of today's format"),
+        (b'{"nbformat": 4, "cells": {}}', "no notebook, though it is JSON"),
+        (b'{"nbformat": 4, "cells": [1, null, {}]}', "none of this assignment's cells"),
+        (b'{"nbformat": 4, "cells": [' + b"{}," * 2000 + b"{}]}", "the notebook has 2,001 cells"),
+        (b"[" + b"9" * 5000 + b"]", "no notebook"),
     ],
 )
 def test_what_is_no_notebook_is_named(content, sentence):
     with pytest.raises(NotThisAssignment, match=re.escape(sentence)):
         restore(read(content), PARTS)
+
+
+def older_format_with_ids(found):
+    found["nbformat_minor"] = 4
+
+
+def oldest_format(found):
+    found["nbformat_minor"] = 0
+    for cell in found["cells"]:
+        del cell["id"]
+
+
+def more_properties(found):
+    for cell in found["cells"]:
+        cell["id"], cell["vscode"] = f"#VSC-{cell['id']}==", {"languageId": "python"}
+        for output in cell.get("outputs", ()):
+            output["jetTransient"] = {"display_id": None}
+
+
+def fewer_properties(found):
+    found.pop("metadata")
+    for cell in found["cells"]:
+        cell.pop("execution_count", None)
+        if cell["cell_type"] != "code":
+            cell.pop("metadata")
+
+
+def whole_sources(found):
+    for cell in found["cells"]:
+        cell["source"] = "".join(cell["source"])
+
+
+@pytest.mark.parametrize(
+    "save",
+    [older_format_with_ids, oldest_format, more_properties, fewer_properties, whole_sources],
+)
+def test_files_of_other_editors_are_read(save):
+    found = json.loads(SOURCE.read_text("utf-8"))
+    save(found)
+    work = restore(read(json.dumps(found).encode()), PARTS)
+    assert names(work) == [part.name for part in PARTS]
+    solutions = {s.part.name: s.cell.source for s in work.steps if s.part.kind == "solution"}
+    assert solutions == {name: p.source for name, p in BY_NAME.items() if p.kind == "solution"}
+    (check,) = (step.cell for step in work.steps if step.part.name == "ex8-check")
+    assert any(MIME in output.data for output in check.outputs)
+
+
+def test_half_a_character_becomes_a_question_mark(solved):
+    solved.cells[4].source = "# \ud800"
+    assert read(json.dumps(solved).encode()).cells[4].source == "# ?"
 
 
 def test_metadata_of_any_kind_harms_nothing(solved):

@@ -128,7 +128,7 @@ ALL = tuple(EXERCISES)
 SOLVED = [
     "perfect", "warns", "loops in a cell", "cannot be interrupted", "sys.exit", "os._exit",
     "fills memory", "floods", "forks", "copied", "stripped", "strips asserts", "renamed", "answers",
-    "learns by heart", "writes HTML",
+    "learns by heart", "writes HTML", "other editor",
 ]  # fmt: skip
 WITHOUT_2 = [
     "loops in a function", "sys.exit in a function", "os._exit in a function", "floods answers",
