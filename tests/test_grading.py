@@ -532,3 +532,16 @@ def test_a_course_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     done = run(SOURCE, "--course", tmp_path / "file" / "course")
     assert done.returncode == 1
     assert "cannot be made (Not a directory): choose another with COURSE=" in done.stderr
+
+
+@pytest.mark.parametrize(("submissions", "course"), [("course/submitted", "course"), ("a", "a/b")])
+def test_nothing_is_written_where_submissions_lie(
+    submissions: str, course: str, tmp_path: Path
+) -> None:
+    only = tmp_path / submissions / "ada" / f"{NAME}.ipynb"
+    only.parent.mkdir(parents=True)
+    only.write_bytes(SOURCE.read_bytes())
+    done = run(tmp_path / submissions, "--course", tmp_path / course)
+    assert done.returncode == 1
+    assert "lie one in the other" in done.stderr
+    assert hashes(tmp_path) == {str(only.relative_to(tmp_path)): hashes(only.parent)[only.name]}

@@ -94,8 +94,8 @@ def grade(
     RuntimeError
         There is no sandbox and `unsafe` was not said, or another program grades into the folder.
     FileNotFoundError, ValueError
-        There are no submissions there, or none of those to be graded again; or something in the
-        course folder is damaged.
+        There are no submissions there, or none of those to be graded again; or they lie in the
+        course folder, or something in that is damaged.
     OSError
         The course folder cannot be made or written.
     """
@@ -104,6 +104,7 @@ def grade(
         raise RuntimeError(obstacle)
     if unsafe:
         print(LOUD)
+    _keep_apart(submissions.resolve(), folder.resolve())
     handed_in = collect(submissions, NAME)
     unknown = sorted(again - {one.student for one in handed_in})
     if unknown:
@@ -128,6 +129,15 @@ def grade(
         path = write_grades(course, records)
     print(f"Grades: {path}\nFeedback: {folder / 'feedback'}")
     return path
+
+
+def _keep_apart(submissions: Path, folder: Path) -> None:
+    """Refuse to write where the submissions lie: what students handed in would be lost."""
+    if submissions.is_relative_to(folder) or folder.is_relative_to(submissions):
+        raise ValueError(
+            f"{submissions} and the course folder {folder} lie one in the other, and grading writes "
+            "into the latter: choose another course folder (COURSE=...)."
+        )
 
 
 def _make(folder: Path) -> None:
