@@ -14,8 +14,9 @@ from pathlib import Path
 import nbformat
 import pytest
 from classroom.assignment import NAME, SOURCE, columns, parts
-from classroom.handout import archive, build, contents, leaks, paper, sheet
+from classroom.handout import archive, build, contents, leaks, paper
 from classroom.handout.__main__ import main
+from classroom.typeset import formula
 from conftest import PROJECT
 
 try:
@@ -462,7 +463,7 @@ def test_formula_is_drawn(page):
 
 def test_formula_with_an_unknown_command_is_told():
     with pytest.raises(ValueError, match=r"The formula '\\\\unheard\{of\}' cannot be drawn"):
-        sheet.formula(r"\unheard{of}")
+        formula(r"\unheard{of}")
 
 
 def test_pdf_is_printed(dist, builds):
