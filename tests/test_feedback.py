@@ -1,5 +1,7 @@
 """The page that a student gets back says what was found, and does nothing else."""
 
+from dataclasses import replace
+
 import nbformat
 import pytest
 
@@ -119,3 +121,9 @@ def test_formulas_of_the_assignment_are_drawn_and_those_of_students_shown() -> N
     content = made(q1_answer=r"about $\frac{a}{b}$ of it")
     assert content.count('<svg class="formula"') == made().count('<svg class="formula"') == 1
     assert r"<code>\frac{a}{b}</code>" in content
+
+
+def test_a_formula_that_cannot_be_drawn_costs_no_page() -> None:
+    released = [replace(p, source=r"$\unheard{x}$") if p.name == "ex8" else p for p in PARTS]
+    content = page("Ada", notebook(), released, Standing(FULL, {}), RIGHT)
+    assert r"<code>\unheard{x}</code>" in content

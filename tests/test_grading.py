@@ -28,7 +28,7 @@ from classroom.collect import Submission
 from classroom.examine import Mark, Result
 from classroom.grade import _Class, _hash
 from classroom.gradebook import Course
-from classroom.records import Records
+from classroom.records import Records, tell
 from classroom.restore import restore
 from classroom.sandbox import Limits
 from nbconvert import HTMLExporter
@@ -389,6 +389,26 @@ def test_one_student_whose_marks_cannot_be_recorded_does_not_stop_the_class(
         "its marks could not be recorded: nbgrader could not autograde: ?[2J"
     )
     assert not records.known("ada", _hash(one), "1")  # so that the next run tries again
+
+
+def test_one_missing_notebook_costs_one_page(
+    graded: Class, capsys: pytest.CaptureFixture[str]
+) -> None:
+    course, records = Course(graded.course), Records(graded.course / "records")
+    kept = course.folder / "autograded" / "half"
+    away = kept.rename(course.folder / "away")
+    pages = [course.page(student) for student in ("half", "perfect")]
+    before = [page.read_bytes() for page in pages]
+    try:
+        for page in pages:
+            page.unlink()
+        tell(course, records)
+        assert capsys.readouterr().out.startswith("half: no feedback page, since ")
+        assert [page.exists() for page in pages] == [False, True]
+    finally:
+        away.rename(kept)
+    tell(course, records)
+    assert [page.read_bytes() for page in pages] == before
 
 
 def with_a_cell_more(notebook: nbformat.NotebookNode) -> None:

@@ -116,13 +116,22 @@ def _content(kind: str, source: str) -> str:
     """Return a student's cell: nothing of it is taken for HTML, nor drawn."""
     if kind == "markdown":
         return typeset(source, draw=False)
-    return Highlight2HTML(pygments_lexer="python")(source) if kind == "code" else _verbatim(source)
+    return _code(source) if kind == "code" else _verbatim(source)
 
 
 @functools.cache
 def _given(source: str, kind: str) -> str:
     """Return a cell of the assignment, the same on every page."""
-    return typeset(source) if kind == "markdown" else Highlight2HTML("python")(source)
+    if kind == "code":
+        return _code(source)
+    try:
+        return typeset(source)
+    except ValueError:  # its TeX is better than no page
+        return typeset(source, draw=False)
+
+
+def _code(source: str) -> str:
+    return Highlight2HTML(pygments_lexer="python")(source)
 
 
 def _verbatim(text: str) -> str:

@@ -39,8 +39,8 @@ from classroom.sandbox import Limits
 from classroom.wording import some
 from labutils._whole import only_writer
 
-# What a notebook can bring about; a full disk, for one, stops the grading instead.
-OTHER_THAN_MACHINES = (RuntimeError, ValueError, TypeError, LookupError, AttributeError)
+# What one notebook can bring about. An OSError, as of a full disk, is nobody's: it ends the grading.
+OF_ONE_NOTEBOOK = (RuntimeError, ValueError, TypeError, LookupError, AttributeError)
 SPARE = 180  # seconds an examination may take beyond what the student's code may
 LOUD = "WARNING: UNSAFE=1: what students hand in runs with all that you may do on this machine."
 
@@ -219,7 +219,7 @@ class _Class:
             try:
                 work = restore(read(one.content), parts(course_file(self.course.folder, "release")))
                 self.course.record(one.student, work, result.marks)
-            except OTHER_THAN_MACHINES as error:  # whatever one notebook does, the class goes on
+            except OF_ONE_NOTEBOOK as error:  # whatever one notebook does, the class goes on
                 result.problem = printable(f"its marks could not be recorded: {error}"[:300])
                 handed_in = ""  # the next run tries again
         self.records.keep(one, handed_in, self.version, result)
