@@ -28,6 +28,7 @@ from classroom.collect import Submission
 from classroom.examine import Mark, Result
 from classroom.grade import _Class, _hash
 from classroom.gradebook import Course
+from classroom.interrupt import Interrupts
 from classroom.records import Records, tell
 from classroom.restore import restore
 from classroom.sandbox import Limits
@@ -402,12 +403,12 @@ def test_one_missing_notebook_costs_one_page(
     try:
         for page in pages:
             page.unlink()
-        tell(course, records)
+        tell(course, records, Interrupts())
         assert capsys.readouterr().out.startswith("half: no feedback page, since ")
         assert [page.exists() for page in pages] == [False, True]
     finally:
         away.rename(kept)
-    tell(course, records)
+    tell(course, records, Interrupts())
     assert [page.read_bytes() for page in pages] == before
 
 
@@ -488,23 +489,40 @@ def test_two_programs_cannot_grade_at_once(tmp_path: Path) -> None:
     assert not (tmp_path / "gradebook.db").exists()
 
 
-def test_an_interrupted_run_goes_on_where_it_was(desk: Desk, tmp_path: Path) -> None:
+# Ctrl-C while the process is copied for the second student, in a hook that loses all errors.
+WHILE_COPYING = """
+import os, signal
+from classroom import grade
+copies = []
+def press():
+    copies.append(1)
+    if len(copies) == 2:
+        os.kill(os.getpid(), signal.SIGINT)
+os.register_at_fork(after_in_parent=press)
+grade.main()
+"""
+
+
+@pytest.mark.parametrize("how", [["-m", "classroom.grade"], ["-c", WHILE_COPYING]])
+def test_an_interrupted_run_goes_on_where_it_was(
+    how: list[str], desk: Desk, tmp_path: Path
+) -> None:
     for student in ("ada", "bob"):
         (tmp_path / "class" / student).mkdir(parents=True)
         nbformat.write(desk.solved("ex5"), tmp_path / "class" / student / f"{NAME}.ipynb")
-    command = [sys.executable, "-m", "classroom.grade", tmp_path / "class",
-               "--course", tmp_path / "course", "--jobs", "1"]  # fmt: skip
+    arguments = [tmp_path / "class", "--course", tmp_path / "course", "--jobs", "1"]
     environment = {**os.environ, "PYTHONPATH": str(ASSIGNMENT), "OMP_NUM_THREADS": "1"}
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=PROJECT,
-        env=environment,
+        [sys.executable, *how, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True, cwd=PROJECT, env=environment, start_new_session=True,
     ) as going:  # fmt: skip
-        while not going.stdout.readline().startswith("[1/2]"):
-            pass
-        going.send_signal(signal.SIGINT)  # bob's sandbox has not come up yet
+        assert any(line.startswith("[1/2]") for line in iter(going.stdout.readline, ""))
+        if "-m" in how:
+            os.killpg(going.pid, signal.SIGINT)  # as a terminal does
         _, error = going.communicate(timeout=60)
-    assert "Stopped. What was graded is kept" in error
-    done = run(*command[3:])
+    assert going.returncode == 1
+    assert error == "\nStopped. What was graded is kept; the same command goes on from here.\n"
+    done = run(*arguments)
     assert "2 submissions, 1 of them graded already" in done.stdout
     assert {row["total"] for row in grades(tmp_path / "course").values()} == {"10"}
 

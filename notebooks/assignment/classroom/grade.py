@@ -33,6 +33,7 @@ from classroom.collect import Submission, collect
 from classroom.examine import Mark, Result, course_file, digits, examine
 from classroom.gradebook import Course
 from classroom.harmless import printable
+from classroom.interrupt import Interrupts
 from classroom.records import Records, tell, write_grades
 from classroom.restore import read, restore
 from classroom.sandbox import Limits
@@ -113,9 +114,10 @@ def grade(
             "the column `student` of grades.csv."
         )
     _make(folder)
-    with only_writer(folder / "gradebook.db", doing="grading"):
+    with only_writer(folder / "gradebook.db", doing="grading"), Interrupts() as interrupts:
         course = Course(folder)
         course.prepare()
+        interrupts.obey()
         records = Records(folder / "records")
         version = _version(course)
         todo = []
@@ -124,8 +126,9 @@ def grade(
                 continue
             todo.append(one)
         print(f"{len(handed_in)} submissions, {len(handed_in) - len(todo)} of them graded already")
-        _Class(course, records, version, limits or Limits(), unsafe).go_through(todo, jobs)
-        tell(course, records)
+        graders = _Class(course, records, version, limits or Limits(), unsafe)
+        graders.go_through(todo, jobs, interrupts)
+        tell(course, records, interrupts)
         path = write_grades(course, records)
     print(f"Grades: {path}\nFeedback: {folder / 'feedback'}")
     return path
@@ -175,12 +178,13 @@ class _Class:
         self.limits, self.unsafe = limits, unsafe
         self.seen = Counter()
 
-    def go_through(self, todo: list[Submission], jobs: int) -> None:
+    def go_through(self, todo: list[Submission], jobs: int, interrupts: Interrupts) -> None:
         """Grade these, some at a time."""
         digits()  # before the first copy of this process is made, so that all have them
         waiting, running = list(todo), {}
         try:
             while waiting or running:
+                interrupts.obey()
                 while waiting and len(running) < jobs:
                     one = waiting.pop(0)
                     process = self._start(one)

@@ -12,6 +12,7 @@ from classroom.examine import Result, course_file
 from classroom.feedback import page
 from classroom.gradebook import Course, Standing
 from classroom.harmless import spreadsheet_cell
+from classroom.interrupt import Interrupts
 from classroom.wording import some
 from labutils._whole import write_whole
 
@@ -68,10 +69,11 @@ class Records:
         write_whole(path, lambda file: file.write(text.encode()))
 
 
-def tell(course: Course, records: Records) -> None:
+def tell(course: Course, records: Records, interrupts: Interrupts) -> None:
     """Write the feedback pages that are missing, or older than what they show."""
     released = parts(course_file(course.folder, "release"))
     for student in records.students():
+        interrupts.obey()
         standing, graded = course.standing(student), records.read(student)["graded"]
         if standing is None or graded is None:
             continue
