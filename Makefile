@@ -7,7 +7,7 @@ ARGS ?=
 TORCH_INDEX ?=
 JOBS ?= 2
 COURSE ?= grading
-CLASSROOM = PYTHONPATH=notebooks/assignment $(BIN)/python -m classroom
+CLASSROOM = $(BIN)/python -m classroom
 # Jupyter asks for this where everything runs as root, as in a container.
 AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1

@@ -1,6 +1,6 @@
 """How long does grading a class take, and what does the sandbox cost?
 
-    PYTHONPATH=notebooks/assignment python benchmarks/grading.py [STUDENTS]
+    PYTHONPATH=. .venv/bin/python benchmarks/grading.py [STUDENTS]
 
 Grades copies of the solved assignment, 20 if not told otherwise, two at a time, with the command a
 teacher uses. Then starts a student's process with and without the sandbox, in turn.

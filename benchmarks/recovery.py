@@ -23,6 +23,7 @@ import torch
 from torch import nn
 
 import labutils as lab
+from labutils.study.methods import prune_before_training, prune_in_steps, prune_while_training
 
 PROJECT = Path(__file__).resolve().parents[1]
 RESULTS, BUILD = PROJECT / "benchmarks" / "results", PROJECT / "build" / "recovery"
@@ -47,7 +48,7 @@ def to_scalpel(model: nn.Module, _amount: float) -> nn.Module:
 
 # The strongest way here: pruned while it trains on, ranked across layers by LAMP, with the
 # unpruned network as teacher. And filters removed at once, then trained with that teacher.
-gradual = partial(lab.prune_while_training, scope="lamp", distil=True, weight_decay=0.0)
+gradual = partial(prune_while_training, scope="lamp", distil=True, weight_decay=0.0)
 slim = partial(lab.prune_and_tune, prune=by_taylor, distil=True, learning_rate=1e-2, batch_size=64)
 # The plain ways, at equal epochs and rates.
 plain = {"learning_rate": 5e-3}
@@ -63,10 +64,10 @@ STUDIES: dict[str, list[Study]] = {
         ("filters from scratch, 3 epochs", partial(scratch, epochs=3), (0.5, 0.7)),
         ("filters from scratch, 8 epochs", partial(scratch, epochs=8), (0.5, 0.7)),
         ("one-shot, 3 epochs", partial(lab.prune_and_tune, epochs=3, **plain), (0.9, 0.95, 0.98)),
-        ("3 steps, 3 epochs", partial(lab.prune_in_steps, steps=3, **plain), (0.9, 0.95, 0.98)),
+        ("3 steps, 3 epochs", partial(prune_in_steps, steps=3, **plain), (0.9, 0.95, 0.98)),
         (
             "gradual, 3 epochs",
-            partial(lab.prune_while_training, epochs=3, **plain),
+            partial(prune_while_training, epochs=3, **plain),
             (0.9, 0.95, 0.98),
         ),
         *[
@@ -82,7 +83,7 @@ STUDIES: dict[str, list[Study]] = {
         ),
         (
             "before training (SNIP), 40 epochs",
-            partial(lab.prune_before_training, calibration=10_000, epochs=40, optimizer=sgd),
+            partial(prune_before_training, calibration=10_000, epochs=40, optimizer=sgd),
             (0.95,),
         ),
     ],
@@ -100,7 +101,7 @@ STUDIES: dict[str, list[Study]] = {
         ("filters to 9-18-65, 3 epochs", partial(slim, prune=to_scalpel, epochs=3), (0.75,)),
         (
             "before training (SNIP), 8 epochs",
-            partial(lab.prune_before_training, epochs=8, learning_rate=1e-2),
+            partial(prune_before_training, epochs=8, learning_rate=1e-2),
             (0.98,),
         ),
         (

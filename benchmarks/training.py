@@ -26,7 +26,7 @@ from torchvision import transforms
 from torchvision.datasets import MNIST
 
 import labutils as lab
-from labutils.data import PIXEL_MEAN, PIXEL_STD
+from labutils.base.digits import PIXEL_MEAN, PIXEL_STD
 
 STEPS, BATCH = 86, 128  # a fifth of an epoch at a time
 ROUNDS = 5

@@ -27,7 +27,7 @@ import torch.nn.functional as F
 
 import labutils as lab
 from labutils import device
-from labutils._whole import write_whole
+from labutils.base.writing import write_whole
 from labutils.device.smallest import ACCURACIES, MARGIN, choose
 
 PROJECT = Path(__file__).resolve().parents[1]

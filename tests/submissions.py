@@ -7,11 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import nbformat
-from classroom.assignment import NAME, SOURCE
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output, new_raw_cell
 
 import labutils as lab
+from classroom.assignment import NAME, SOURCE
 from labutils.checks.design import MIME
 from labutils.checks.values import pack
 

@@ -6,11 +6,11 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
+from labutils.base.digits import Digits, Split
 from labutils.checks.values import IMPOSSIBLE, Misfit, pack
 from labutils.checks.verdict import CheckFailed, Wrong, attempt, first_line, held_by_torch
-from labutils.data import Digits, Split
-from labutils.metrics import evaluate
-from labutils.sizes import model_bytes
+from labutils.cost.sizes import model_bytes
+from labutils.fit.evaluation import evaluate
 
 TITLE = "Exercise 8, design_network"
 MIME = "application/vnd.eai-lab.network+json"  # under this kind the network lies in the notebook

@@ -5,10 +5,10 @@ import math
 import torch
 from torch import Tensor, nn
 
+from labutils.base.networks import SimpleCNN
 from labutils.checks.values import Foreign, Misfit
 from labutils.checks.verdict import Wrong, exercise, expect_tensor, likely, same, show
-from labutils.models import SimpleCNN
-from labutils.structured import keep_filters
+from labutils.prune.filters import keep_filters
 
 
 def _norm_cases() -> list[tuple]:

@@ -7,12 +7,12 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
+from labutils.base.digits import Split, load_mnist
+from labutils.base.files import load_pretrained
+from labutils.base.layers import prunable_layers
 from labutils.checks.verdict import Wrong, exercise, likely, show, show_keys, show_with_type
-from labutils.data import Split, load_mnist
-from labutils.files import load_pretrained
-from labutils.layers import prunable_layers
-from labutils.magnitude import prune_magnitude
-from labutils.metrics import evaluate
+from labutils.fit.evaluation import evaluate
+from labutils.prune.weights import prune_magnitude
 
 ONE_IMAGE = 1.5  # images by which an accuracy may differ: arithmetic in another order
 

@@ -5,9 +5,9 @@ import math
 import torch
 from torch import nn
 
+from labutils.base.layers import prunable_layers
+from labutils.base.networks import SimpleCNN
 from labutils.checks.verdict import Wrong, exercise, likely, show_with_type
-from labutils.layers import prunable_layers
-from labutils.models import SimpleCNN
 
 VALUE = 4  # bytes of a float32
 

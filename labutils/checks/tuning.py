@@ -9,11 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from labutils.base.layers import prunable_layers
+from labutils.base.networks import SimpleCNN
 from labutils.checks.sizes import with_zeros
 from labutils.checks.values import Foreign, Misfit
 from labutils.checks.verdict import Wrong, exercise, held_by_torch, same
-from labutils.layers import prunable_layers
-from labutils.models import SimpleCNN
 
 Batches = list[tuple[Tensor, Tensor]]
 SGD = partial(torch.optim.SGD, momentum=0.9)

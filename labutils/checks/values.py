@@ -15,9 +15,9 @@ from numbers import Integral, Real
 import torch
 from torch import Tensor, nn
 
-from labutils.architecture import build, describe
-from labutils.data import Digits, Split, load_mnist
-from labutils.models import NETWORKS
+from labutils.base.digits import Digits, Split, load_mnist
+from labutils.base.networks import NETWORKS
+from labutils.base.structure import build, describe
 
 DTYPES = {
     str(dtype).removeprefix("torch."): dtype

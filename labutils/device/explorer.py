@@ -8,12 +8,12 @@ import ipywidgets
 import torch
 from torch import Tensor
 
-from labutils import panels
-from labutils.data import Digits
+from labutils.base.digits import Digits
+from labutils.base.networks import evaluating
 from labutils.device.boards import Board, check_board
 from labutils.device.quantization import Int8Network
 from labutils.device.tables import Variant
-from labutils.metrics import evaluating
+from labutils.look import panels
 
 PICK, DRAW = "pick a test image", "draw a digit"
 DEVICE, LAPTOP = "#0072B2", "#E69F00"

@@ -13,14 +13,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from labutils._home import cache_folder
+from labutils.base.home import cache_folder
+from labutils.base.networks import SimpleCNN
 from labutils.device._extra import needed
 from labutils.device.boards import check_board, check_fit
 from labutils.device.emulator import FLASH_SIZE, PROCESSORS, Emulator
 from labutils.device.packing import check_format
 from labutils.device.quantization import LAYERS, Int8Network
 from labutils.device.source import rows_of, weights_header
-from labutils.models import SimpleCNN
 
 SOURCES = Path(__file__).parent / "c"
 # -g keeps the names of functions and variables, which the emulator needs; nothing else.

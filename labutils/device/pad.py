@@ -7,7 +7,7 @@ import torch.nn.functional as F
 import traitlets
 from torch import Tensor
 
-from labutils.data import PIXEL_MEAN, PIXEL_STD
+from labutils.base.digits import PIXEL_MEAN, PIXEL_STD
 from labutils.device._extra import needed
 
 anywidget = needed("anywidget")

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from labutils.device.quantization import LAYERS
-from labutils.plots import BLUE, GREEN, GREY, MARKERS, ORANGE, PURPLE, SKY, styled
+from labutils.look.figures import BLUE, GREEN, GREY, MARKERS, ORANGE, PURPLE, SKY, styled
 
 HATCHES = ("", "//", "..", "xx")
 LINES = {"csr": ("-", "o"), "gaps": ("--", "s"), "bitmask": (":", "^")}

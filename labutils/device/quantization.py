@@ -12,10 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from labutils.data import Split, check_calibration
-from labutils.layers import finite_weight
-from labutils.metrics import BATCH
-from labutils.models import SimpleCNN
+from labutils.base.digits import Split, check_calibration
+from labutils.base.layers import finite_weight
+from labutils.base.networks import SimpleCNN
+from labutils.fit.evaluation import BATCH
 
 LARGEST = 127  # of int8; -128 is left out, so that a number and its negative both fit
 LAYERS = ("conv1", "conv2", "fc1", "fc2")

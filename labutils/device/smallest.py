@@ -2,9 +2,9 @@
 
 import pandas as pd
 
-from labutils._home import lab_home
-from labutils.files import load_model
-from labutils.models import SimpleCNN
+from labutils.base.files import load_model
+from labutils.base.home import lab_home
+from labutils.base.networks import SimpleCNN
 
 ACCURACIES = (99.3, 99.0)
 MARGIN = 0.001  # by which validation accuracy must lie above them, since choosing flatters

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from labutils.base.networks import SimpleCNN
 from labutils.device.packing import FORMATS, PLACES, Packed, pack
 from labutils.device.quantization import LAYERS, Int8Network
-from labutils.models import SimpleCNN
 
 SIDE = 7  # of the pictures that fc1 reads
 SIMD_ORDER = [0, 2, 1, 3]  # of the weights of a convolution, four by four: see c/dense.h

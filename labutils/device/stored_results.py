@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from labutils._whole import write_whole
+from labutils.base.writing import write_whole
 from labutils.device._extra import PIP_LINE, missing
 
 RESULTS = Path(__file__).parent / "results"

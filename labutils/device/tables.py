@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, NamedTuple
 import pandas as pd
 from tqdm import tqdm
 
-from labutils.data import Split
+from labutils.base.digits import Split
+from labutils.base.networks import SimpleCNN
 from labutils.device.boards import Board, check_board
 from labutils.device.packing import FORMATS
 from labutils.device.quantization import Int8Network, quantize_int8
-from labutils.magnitude import prune_magnitude
-from labutils.metrics import Evaluation, evaluate
-from labutils.models import SimpleCNN
-from labutils.training import BAR
+from labutils.fit.evaluation import Evaluation, evaluate
+from labutils.fit.training import BAR
+from labutils.prune.weights import prune_magnitude
 
 if TYPE_CHECKING:
     from labutils.device.firmware import Footprint

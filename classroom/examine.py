@@ -1,0 +1,286 @@
+"""Grade one submission: run the student's cells shut in, and judge their answers out here.
+
+The checks, hidden ones included, run in this process. The student's process gets their inputs
+and sends back plain data: it never sees what is expected, and nothing in it can pass a check
+but right answers.
+"""
+
+import ast
+import contextlib
+import functools
+import io
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import nn
+
+import labutils as lab
+from classroom.assignment import NAME, PROVIDED, Part, parsed, parts
+from classroom.oddities import oddities, uses
+from classroom.restore import NotThisAssignment, Step, Work, read, restore
+from classroom.sandbox import Limits
+from classroom.session import OutOfTime, Session
+from labutils import checks
+from labutils.base.structure import fingerprint
+from labutils.checks.design import MIME
+from labutils.checks.values import unpack
+from labutils.checks.verdict import Attempt
+
+DESIGN = "design_network"
+
+
+@dataclass
+class Mark:
+    """What one check gave.
+
+    Attributes
+    ----------
+    outcome : "right", "wrong", "raised" or "not attempted"
+    points : of the possible ones
+    text : for the student; shows inputs and answers, never the code of hidden tests
+    """
+
+    outcome: str
+    points: float
+    text: str
+
+
+@dataclass
+class Result:
+    """What the examination of one submission gave.
+
+    Attributes
+    ----------
+    marks : by name of the check
+    remarks : for the teacher
+    problem : "" or why the submission could not be graded
+    network : fingerprint of the network handed in, to find equal ones
+    solutions : the student's code by name of its cell, likewise
+    seconds : that the examination took
+    """
+
+    marks: dict[str, Mark] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
+    problem: str = ""
+    network: str = ""
+    solutions: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+class Elsewhere:
+    """Stands for a student's function: calling it asks the student's process."""
+
+    def __init__(self, session: Session, name: str) -> None:
+        self._session, self._name = session, name
+        self.answer: object = None
+
+    def __call__(self, *_arguments: object) -> None:
+        """Refuse to be called."""
+        raise TypeError(f"{self._name} is called by the checks alone.")
+
+    def attempt_elsewhere(self, *arguments: object) -> Attempt:
+        """Call the function where it is."""
+        seconds = self._session.limits.design if self._name == DESIGN else None
+        found = self._session.call(self._name, *arguments, seconds=seconds)
+        self.answer = found.result
+        return found
+
+
+class HandedIn(Elsewhere):
+    """Stands for `design_network`, which ran on the student's machine."""
+
+    def __init__(self, network: object) -> None:
+        self.answer = network
+
+    def attempt_elsewhere(self, *_arguments: object) -> Attempt:
+        """Return the network that travelled in the notebook."""
+        return Attempt(self.answer)
+
+
+def examine(content: bytes, course: Path, limits: Limits, *, unsafe: bool = False) -> Result:
+    """Grade a submitted file against the assignment in a course folder."""
+    began, result = time.monotonic(), Result()
+    released, source = parts(course_file(course, "release")), parts(course_file(course, "source"))
+    try:
+        notebook = read(content)
+        work = restore(notebook, released)
+    except NotThisAssignment as error:
+        result.problem = str(error)
+        return result
+    result.remarks = work.remarks
+    session = Session(limits, unsafe)
+    try:
+        _Examiner(work, released, {p.name: p for p in source}, session, result).go_through()
+    except OutOfTime:
+        result.problem = f"it took longer than {limits.total:g} s: " + "; ".join(
+            [f"{name} {why}" for name, why in session.left_out.items()] or ["many cells are slow"]
+        )
+    except RuntimeError as error:
+        result.problem = str(error)
+    finally:
+        session.close()
+    result.remarks += [f"{name} {why}; left out" for name, why in session.left_out.items()]
+    result.remarks = list(dict.fromkeys(result.remarks))
+    result.seconds = time.monotonic() - began
+    return result
+
+
+@functools.cache
+def digits() -> lab.Digits:
+    """Return MNIST, loaded once for all checks."""
+    return lab.load_mnist()
+
+
+@functools.cache
+def shipped() -> dict[str, str]:
+    """Return the files of small networks that students have, by fingerprint."""
+    files = sorted((lab.lab_home() / "models" / "smallest").glob("*.pth"))
+    return {fingerprint(lab.load_model(path)): f"models/smallest/{path.name}" for path in files}
+
+
+def course_file(course: Path, kind: str) -> Path:
+    """Return the assignment's notebook in a course folder: "source" or "release"."""
+    return course / kind / NAME / f"{NAME}.ipynb"
+
+
+class _Examiner:
+    """Goes through one student's work."""
+
+    def __init__(
+        self,
+        work: Work,
+        released: list[Part],
+        source: dict[str, Part],
+        session: Session,
+        result: Result,
+    ) -> None:
+        self.work, self.source, self.session, self.result = work, source, session, result
+        self.blank = {part.name: part.source for part in released}
+        self.by_function = {
+            f: part.name for part in released if part.kind == "solution" for f in part.functions
+        }
+        self.errors: dict[str, str] = {}
+
+    def go_through(self) -> None:
+        """Run and grade, cell by cell."""
+        for number, step in enumerate(self.work.steps, start=1):
+            if step.cell.cell_type != "code":
+                continue
+            if step.part and step.part.kind == "check":
+                self.result.marks[step.part.name] = self._grade(self.source[step.part.name], step)
+            else:
+                self._run(step, number)
+
+    def _run(self, step: Step, number: int) -> None:
+        name = step.part.name if step.part else f"cell {number}"
+        code = step.cell.source
+        given = step.part is not None and step.part.kind == "code"
+        if not given:
+            self.result.remarks += [f"{name} {clause}" for clause in oddities(code)]
+        if step.part and step.part.kind == "solution" and code != self.blank[name]:
+            self.result.solutions[name] = _plain(code)
+        error = self.session.run(name, code)
+        if error:
+            self.errors[name] = error
+
+    def _grade(self, part: Part, step: Step) -> Mark:
+        """Run a check, hidden tests included, on the answers of the student's functions."""
+        wanted = [f for f in self.by_function if f in _names(part.source)]
+        for function in wanted:
+            borrowed = self._borrowed(self.by_function[function])
+            if borrowed:
+                return Mark("wrong", 0, f"{function}: wrong\n  likely    {borrowed}")
+        stand_ins = {function: self._stand_in(function, step) for function in wanted}
+        space = {"lab": lab, "checks": checks, "torch": torch, "digits": digits(), **stand_ins}
+        try:
+            value, told = _run_check(part.source, space)
+        except checks.CheckFailed as failure:
+            return Mark(failure.outcome, 0, self._told(failure, wanted))
+        points = part.points if value is None else min(max(float(value), 0.0), part.points)
+        if DESIGN in stand_ins:
+            return self._design(stand_ins[DESIGN].answer, points, told)
+        return Mark("right", points, told)
+
+    def _design(self, network: nn.Module, points: float, told: str) -> Mark:
+        """Say what a network is worth on the test images; remark what is odd about it."""
+        self.result.network = fingerprint(network)
+        known = shipped().get(self.result.network)
+        if known:
+            self.result.remarks.append(f"the network is {known}")
+            return Mark("wrong", 0, "This network came with labutils: make one yourself.")
+        chosen_on, unseen = (lab.evaluate(network, s) for s in (digits().validation, digits().test))
+        if chosen_on.interval[0] > unseen.interval[1]:  # by more than 95% intervals allow
+            self.result.remarks.append(
+                f"the network is right for {chosen_on.accuracy:.1%} of the validation images but "
+                f"{unseen.accuracy:.1%} of the test images: was it trained on the former?"
+            )
+        return Mark("right", points, f"{told}On the 10,000 test images it is right for {unseen}.\n")
+
+    def _stand_in(self, function: str, step: Step) -> Callable:
+        if function == DESIGN:
+            network = _handed_in(step.cell)
+            if network is not None:
+                if self.by_function[function] not in self.result.solutions:
+                    self.result.remarks.append("a network came without the code that made it")
+                return HandedIn(network)
+            if self.by_function[function] in self.result.solutions:
+                self.result.remarks.append("no network came with the notebook; it was made anew")
+        return Elsewhere(self.session, function)
+
+    def _borrowed(self, solution: str) -> str:
+        code = self.result.solutions.get(solution, "")
+        found = uses(code, PROVIDED.get(solution, set()))
+        if not found:
+            return ""
+        self.result.remarks.append(f"{solution} calls {found[0]} of labutils")
+        return f"{found[0]} of labutils is there to go on with: write the function yourself"
+
+    def _told(self, failure: Exception, wanted: list[str]) -> str:
+        """Return the failure; where the cell itself failed, say so rather than "no function"."""
+        text = str(failure)
+        for function in wanted:
+            error = self.errors.get(self.by_function[function])
+            if error and "NameError: there is no function" in text:
+                return f"{text}\n  because   the cell that defines it failed: {error}"
+        return text
+
+
+def _run_check(source: str, space: dict) -> tuple[object, str]:
+    """Run a check as a notebook's cell; return its last line's value, if it has one, and text."""
+    tree = ast.parse(source)
+    last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
+    value = None
+    with contextlib.redirect_stdout(io.StringIO()) as told:
+        exec(compile(tree, "check", "exec"), space)
+        if last is not None:
+            value = eval(compile(ast.Expression(last.value), "check", "eval"), space)
+    return value, told.getvalue()
+
+
+def _names(source: str) -> set[str]:
+    return {node.id for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Name)}
+
+
+def _handed_in(cell: dict) -> object:
+    """Return the network in a cell's outputs, or None."""
+    for output in cell.get("outputs", []):
+        packed = output.get("data", {}).get(MIME)
+        if packed is not None:
+            try:
+                return unpack(packed)
+            except ValueError:
+                return None
+    return None
+
+
+def _plain(code: str) -> str:
+    """Return code without comments, docstrings and layout, to compare it."""
+    tree = parsed(code)
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(node, ast.FunctionDef) and len(body) > 1 and ast.get_docstring(node):
+            body.pop(0)
+    return ast.unparse(tree) or code

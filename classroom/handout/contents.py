@@ -1,0 +1,83 @@
+"""Which files of the project go to the students?"""
+
+import subprocess
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePosixPath
+
+from classroom.wording import some
+
+# A star stands for folders too. Lesson 05 draws the tables of the benchmarks.
+PACKED = (
+    *("LICENSE", "environment.yml", "pyproject.toml"),
+    *("notebooks/[0-9]*.ipynb", "labutils/*"),
+    *("data/README.md", "data/MNIST/raw/train-images-*.gz", "data/MNIST/raw/train-labels-*.gz"),
+    *("data/MNIST/raw/t10k-images-*.gz", "data/MNIST/raw/t10k-labels-*.gz"),
+    *("models/README.md", "models/pretrained/*", "models/smallest/*"),
+    *("benchmarks/recovery.py", "benchmarks/results/README.md", "benchmarks/results/*.csv"),
+)
+MADE = ("__pycache__", "*.pyc", "*-ubyte", "*.partial", "*.lock", ".*")  # never handed out
+
+
+def read(project: Path) -> dict[str, bytes]:
+    """Return the files of the handout, from their path in the project to their content.
+
+    In a clone these are the files that git tracks, or would: files that are ignored stay out,
+    and new ones are named. Elsewhere all files are taken that no program made.
+
+    Raises
+    ------
+    FileNotFoundError
+        One of them is not there.
+    """
+    known = list(_in_git(project) or _in_folders(project))
+    names = sorted(name for name in known if _packed(name))
+    for pattern in PACKED:
+        if not any(fnmatchcase(name, pattern) for name in names):
+            raise FileNotFoundError(
+                f"{pattern} is missing in {project}: bring it back with git, or unpack it again."
+            )
+    return {name: _content(project, name) for name in names}
+
+
+def _packed(name: str) -> bool:
+    made = any(fnmatchcase(part, p) for part in PurePosixPath(name).parts for p in MADE)
+    return not made and any(fnmatchcase(name, pattern) for pattern in PACKED)
+
+
+def _content(project: Path, name: str) -> bytes:
+    try:
+        return (project / name).read_bytes()
+    except FileNotFoundError:
+        raise FileNotFoundError(
+            f"{name} is known to git, but not there: `git checkout {name}` brings it back, "
+            f"`git rm {name}` lets it go for good."
+        ) from None
+
+
+def _in_git(project: Path) -> list[str]:
+    """Return what git tracks or would; nothing where there is no git or no clone."""
+    if not (project / ".git").exists():
+        return []
+    tracked = _git_files(project, "--cached")
+    new = _git_files(project, "--others", "--exclude-standard")
+    unexpected = [name for name in new if _packed(name)]
+    if unexpected:
+        print(f"Packed, though not in git yet: {some(unexpected)}")
+    return [*tracked, *new]
+
+
+def _git_files(project: Path, *options: str) -> list[str]:
+    command = ["git", "ls-files", "-z", *options]
+    try:
+        process = subprocess.run(command, cwd=project, capture_output=True, check=True)
+    except (FileNotFoundError, subprocess.CalledProcessError):
+        return []
+    return [name for name in process.stdout.decode().split("\0") if name]
+
+
+def _in_folders(project: Path) -> Iterator[str]:
+    for top in {PurePosixPath(pattern).parts[0] for pattern in PACKED}:
+        for path in [project / top, *(project / top).rglob("*")]:
+            if path.is_file():
+                yield path.relative_to(project).as_posix()

@@ -1,0 +1,157 @@
+"""What came of each submission, and what does the teacher get to see of it?"""
+
+import csv
+import io
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from classroom.assignment import columns, parts
+from classroom.collect import Submission
+from classroom.examine import Result, course_file
+from classroom.feedback import page
+from classroom.gradebook import Course, Standing
+from classroom.harmless import spreadsheet_cell
+from classroom.interrupt import Interrupts
+from classroom.wording import some
+from labutils.base.writing import write_whole
+
+ALIKE = 3  # solutions that must agree before it is remarked; short ones do by themselves
+LONG = 150  # characters of a solution that do not agree by chance
+
+
+class Records:
+    """A file for each student: the latest examination, and the latest that gave marks."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(exist_ok=True)
+
+    def students(self) -> list[str]:
+        """Return the students there is a record of."""
+        return sorted(path.stem for path in self.folder.glob("[!.]*.json"))
+
+    def read(self, student: str) -> dict:
+        """Return a student's record; empty if there is none.
+
+        Raises
+        ------
+        ValueError
+            It is damaged.
+        """
+        path = self.folder / f"{student}.json"
+        try:
+            return json.loads(path.read_bytes()) if path.exists() else {}
+        except ValueError:
+            raise ValueError(
+                f"{path} is damaged: bring it back from your backup, or delete it, and the student "
+                "is graded anew."
+            ) from None
+
+    def known(self, student: str, handed_in: str, version: str) -> bool:
+        """Tell whether this very file was examined against this very assignment."""
+        latest = self.read(student).get("latest", {})
+        return latest.get("handed_in") == handed_in and latest.get("version") == version
+
+    def keep(self, one: Submission, handed_in: str, version: str, result: Result) -> None:
+        """Write what came of a submission; marks of an earlier one outlive a failure."""
+        latest = {
+            "name": one.name,
+            "file": one.handed_in_as,
+            "handed_in": handed_in,
+            "version": version,
+            **asdict(result),
+        }
+        earlier = self.read(one.student).get("graded")
+        record = {"latest": latest, "graded": earlier if result.problem else latest}
+        text = json.dumps(record, indent=1)
+        path = self.folder / f"{one.student}.json"
+        write_whole(path, lambda file: file.write(text.encode()))
+
+
+def tell(course: Course, records: Records, interrupts: Interrupts) -> None:
+    """Write the feedback pages that are missing, or older than what they show."""
+    released = parts(course_file(course.folder, "release"))
+    for student in records.students():
+        interrupts.obey()
+        standing, graded = course.standing(student), records.read(student)["graded"]
+        if standing is None or graded is None:
+            continue
+        told = {check: mark["text"] for check, mark in graded["marks"].items()}
+        try:
+            notebook = course.marked(student)
+        except FileNotFoundError as error:  # one student's page; all others get theirs
+            print(f"{student}: no feedback page, since {error.filename} is missing")
+            continue
+        content = page(graded["name"], notebook, released, standing, told).encode()
+        path = course.page(student)
+        if not path.exists() or path.read_bytes() != content:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(path, lambda file, content=content: file.write(content))
+
+
+def write_grades(course: Course, records: Records) -> Path:
+    """Write grades.csv: a row for each student ever graded, a column for each exercise."""
+    titles = list(columns(parts(course_file(course.folder, "release"))))
+    everyone = {student: records.read(student) for student in records.students()}
+    remarks = _alike({s: r["graded"] for s, r in everyone.items() if r.get("graded")})
+    table = [["student", "name", *titles, "total", "status", "remarks", "file"]]
+    for student, record in everyone.items():
+        latest, standing = record["latest"], course.standing(student)
+        known = standing.by_exercise() if standing else {}
+        points = [_number(known.get(title)) for title in titles]
+        total = _number(sum(filter(None, known.values()))) if standing else ""
+        noted = [*latest["remarks"], *remarks.get(student, [])]
+        status = _status(record, standing)
+        row = [student, latest["name"], *points, total, status, "; ".join(noted), latest["file"]]
+        table.append([spreadsheet_cell(value) for value in row])
+    text = io.StringIO()
+    csv.writer(text).writerows(table)
+    path = course.folder / "grades.csv"
+    # With a mark at the beginning, since without it Excel reads names in another alphabet.
+    write_whole(path, lambda file: file.write(text.getvalue().encode("utf-8-sig")))
+    _sum_up(table)
+    return path
+
+
+def _number(points: float | None) -> str:
+    return "" if points is None else f"{points:g}"
+
+
+def _status(record: dict, standing: Standing | None) -> str:
+    problem = record["latest"]["problem"]
+    if problem:
+        kept = " (the marks are those of an earlier file)" if standing else ""
+        return f"not graded: {problem}{kept}"
+    return "done" if standing and standing.complete else "needs marking"
+
+
+def _alike(graded: dict[str, dict]) -> dict[str, list[str]]:
+    """Return, by student, whose network or solutions are the same as others'."""
+    found = {}
+    for student, one in graded.items():
+        others = {name: two for name, two in graded.items() if name != student}
+        network = [n for n, two in others.items() if one["network"] == two["network"] != ""]
+        code = [name for name, two in others.items() if _shared(one, two) >= ALIKE]
+        found[student] = [
+            f"its {what} is just that of {some(names)}"
+            for what, names in (("network", network), ("code", code)) if names
+        ]  # fmt: skip
+    return found
+
+
+def _shared(one: dict, two: dict) -> int:
+    """Count the solutions, of some length, that two students have in common."""
+    solutions = one["solutions"].items()
+    return sum(len(code) > LONG and code == two["solutions"].get(name) for name, code in solutions)
+
+
+def _sum_up(table: list[list[str]]) -> None:
+    place = table[0].index("status")
+    for kind in ("done", "needs marking", "not graded"):
+        rows = [row for row in table[1:] if row[place].startswith(kind)]
+        if rows:
+            print(f"{kind}: {len(rows)}")
+    for row in table[1:]:
+        if row[place].startswith("not graded"):
+            print(f"  {row[0]}: {row[place]}")

@@ -1,0 +1,1 @@
+"""What everything stands on: digits, networks and their files, the machine."""

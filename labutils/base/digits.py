@@ -1,0 +1,214 @@
+"""The digits: MNIST, verified, split once and for all, held in memory."""
+
+import contextlib
+import hashlib
+import os
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from filelock import FileLock, Timeout
+from torch import Tensor
+from torchvision.datasets import MNIST
+
+from labutils.base.home import lab_home
+
+# Mean and standard deviation of the 60,000 training images, pixels in [0, 1].
+PIXEL_MEAN, PIXEL_STD = 0.1307, 0.3081
+
+# MD5 of the four files once unpacked. torchvision verifies the published .gz files,
+# but reads the unpacked ones unseen: a copy cut short by a full disk would pass.
+UNPACKED_MD5 = {
+    "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
+    "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
+    "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
+    "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
+}
+DOWNLOAD_TIMEOUT = 30  # seconds without a byte
+LOCK_TIMEOUT = 600  # seconds to wait for another kernel that unpacks or downloads
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images and their labels.
+
+    Attributes
+    ----------
+    images : float32 tensor N x 1 x 28 x 28, normalised to mean 0 and deviation 1
+    labels : int64 tensor N, the digit on each image
+
+    A slice or a tensor of indices gives a smaller split: ``split[:100]``.
+    """
+
+    images: Tensor
+    labels: Tensor
+
+    def __post_init__(self) -> None:
+        if len(self.images) != len(self.labels):
+            raise ValueError(
+                f"{len(self.images)} images but {len(self.labels)} labels: a split needs "
+                "one label for each image."
+            )
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, chosen: slice | Tensor) -> "Split":
+        if isinstance(chosen, int):
+            raise TypeError(f"split[{chosen}] is one image: write split.images[{chosen}].")
+        return Split(self.images[chosen], self.labels[chosen])
+
+    __iter__ = None  # `for x in split` would be ambiguous: images, labels or pairs?
+
+
+@dataclass(frozen=True)
+class Digits:
+    """MNIST in three parts that share no image.
+
+    Attributes
+    ----------
+    train : 55,000 images to fit weights on
+    validation : 5,000 images to make choices on
+    test : 10,000 images, read once, at the end
+    """
+
+    train: Split
+    validation: Split
+    test: Split
+
+
+def load_mnist(root: str | os.PathLike | None = None) -> Digits:
+    """Load MNIST (LeCun, Cortes and Burges) as tensors in memory, about 220 MB.
+
+    Parameters
+    ----------
+    root
+        Folder that holds (or is to hold) ``MNIST/raw``; by default ``data/`` of the
+        project. The published files there are verified and unpacked at first use; where
+        they are missing, torchvision downloads them.
+
+    Raises
+    ------
+    FileNotFoundError
+        Files are missing and cannot be downloaded.
+    ValueError
+        Files are damaged and cannot be replaced.
+    PermissionError
+        They need unpacking, and the folder cannot be written.
+    """
+    root = Path(root) if root is not None else lab_home() / "data"
+    _unpack(root)
+    published, test = (
+        MNIST(root, train=part == "train", download=False) for part in ("train", "test")
+    )
+    validation = validation_indices(published.targets)
+    kept = torch.ones(len(published), dtype=torch.bool)
+    kept[validation] = False
+    everything = Split(_normalise(published.data), published.targets)
+    return Digits(
+        train=everything[kept],
+        validation=everything[validation],
+        test=Split(_normalise(test.data), test.targets),
+    )
+
+
+def validation_indices(labels: Tensor, every: int = 12) -> Tensor:
+    """Pick every twelfth image of each digit, so that the shares of the digits stay.
+
+    The choice depends on nothing but the labels: the same on every machine, for ever. The
+    images stay in their published order, so that the first hundred hold all digits.
+
+    >>> validation_indices(torch.tensor([1, 0, 1, 0, 1, 0]), every=3)
+    tensor([2, 3])
+    """
+    return labels.argsort(stable=True)[every // 2 :: every].sort().values
+
+
+def _normalise(pixels: Tensor) -> Tensor:
+    """Turn N x 28 x 28 bytes into N x 1 x 28 x 28 floats of mean 0 and deviation 1."""
+    images = pixels.unsqueeze(1).to(torch.float32)
+    return images.div_(255).sub_(PIXEL_MEAN).div_(PIXEL_STD)
+
+
+def _unpack(root: Path) -> None:
+    """Have torchvision verify and unpack (or download) the files, one kernel at a time."""
+    raw = root / "MNIST" / "raw"
+    if all(_is_whole(raw / name, md5) for name, md5 in UNPACKED_MD5.items()):
+        return
+    try:
+        raw.mkdir(parents=True, exist_ok=True)
+        with FileLock(root / "MNIST" / "unpacking.lock", timeout=LOCK_TIMEOUT):
+            for name, md5 in UNPACKED_MD5.items():
+                if not _is_whole(raw / name, md5):
+                    (raw / name).unlink(missing_ok=True)  # torchvision makes it anew
+            with _timeout(DOWNLOAD_TIMEOUT):
+                MNIST(root, download=True)
+    except PermissionError as error:
+        raise PermissionError(
+            f"MNIST must be unpacked in {raw}, which cannot be written: make the folder "
+            "writable, or copy it and pass load_mnist(root=<the folder that holds MNIST/>)."
+        ) from error
+    except Timeout as error:
+        raise TimeoutError(
+            f"Another program has held {error.lock_file} for {LOCK_TIMEOUT} s while "
+            "unpacking MNIST: close other notebooks that load it, then try again."
+        ) from error
+    except (RuntimeError, OSError) as error:
+        raise _explain(raw, error) from error
+
+
+def _is_whole(path: Path, md5: str) -> bool:
+    """Whether the file is there and has the expected content."""
+    if not path.is_file():
+        return False
+    return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() == md5
+
+
+@contextlib.contextmanager
+def _timeout(seconds: float) -> Iterator[None]:
+    """Give up on a server that stays silent; torchvision itself would wait for ever."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+def _explain(raw: Path, error: Exception) -> Exception:
+    """Say in one sentence which files are wrong and what to do."""
+    published = dict(MNIST.resources)
+    missing = [name for name in published if not (raw / name).exists()]
+    damaged = [
+        name
+        for name, md5 in published.items()
+        if (raw / name).exists() and not _is_whole(raw / name, md5)
+    ]
+    remedy = (
+        "restore it with `git checkout data` in the project, or connect to the network "
+        "and try again."
+    )
+    if damaged:
+        size = (raw / damaged[0]).stat().st_size
+        return ValueError(
+            f"{raw / damaged[0]} is damaged ({size:,} bytes, MD5 is not the published "
+            f"{published[damaged[0]]}) and could not be downloaded again: {remedy}"
+        )
+    if missing:
+        return FileNotFoundError(
+            f"{raw / missing[0]} is missing and could not be downloaded: {remedy}"
+        )
+    return OSError(f"MNIST could not be unpacked in {raw}: {error}")
+
+
+def check_calibration(what: str, calibration: object) -> None:
+    """Refuse anything but images with labels, at least one, where `what` looks at them."""
+    if not isinstance(calibration, Split):
+        raise TypeError(
+            f"{what} looks at images: give it calibration=digits.train[:1000] (images and labels "
+            f"as a Split), not {type(calibration).__name__}."
+        )
+    if len(calibration) == 0:
+        raise ValueError("calibration is empty: give it some hundreds of training images.")

@@ -1,0 +1,160 @@
+"""Keep a network in a file: written whole or not at all, read without running code in it."""
+
+import os
+import pickle
+import zipfile
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from labutils.base.history import History
+from labutils.base.home import lab_home
+from labutils.base.networks import SimpleCNN
+from labutils.base.structure import build, describe
+from labutils.base.writing import write_whole
+
+FORMAT, VERSION = "eai-pruning-lab network", 1
+# What Python and PyTorch raise for layers with options that make no sense.
+IMPOSSIBLE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError)
+
+
+def save_model(model: nn.Module, path: str | os.PathLike) -> Path:
+    """Write a network to a file: its architecture, its weights, and how it was trained.
+
+    It may be one of this package's networks, of any widths, or an nn.Sequential of PyTorch's
+    own layers.
+
+    The file appears under its name only once it is complete; whatever interrupts the
+    writing, a file that was there before stays whole.
+
+    Raises
+    ------
+    TypeError
+        The network is something else, or has a layer of some other kind.
+    ValueError
+        Its layers are not what its widths say, as while torch.nn.utils.prune holds them.
+    FileNotFoundError, PermissionError
+        The folder is not there, or cannot be written.
+    """
+    structure = describe(model)
+    path = Path(path)
+    history = getattr(model, "history", None)
+    content = {
+        "format": FORMAT,
+        "version": VERSION,
+        **structure,
+        # Cloned, since torch.save would write all of the memory a view lies in.
+        "state": {name: t.detach().cpu().clone() for name, t in model.state_dict().items()},
+        "history": asdict(history) if history is not None else None,
+    }
+    try:
+        _build(content)
+    except ValueError as error:
+        raise ValueError(
+            f"The network cannot be saved: {error} (If torch.nn.utils.prune holds a layer, "
+            'prune.remove(layer, "weight") makes the pruning permanent first.)'
+        ) from None
+    write_whole(path, lambda file: torch.save(content, file))
+    return path
+
+
+def load_model(path: str | os.PathLike) -> nn.Module:
+    """Read a network that `save_model` wrote, on the CPU and in evaluation mode.
+
+    Only tensors and plain values are read (``weights_only=True``): a file with a program
+    inside is refused, not run.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such file.
+    ValueError
+        The file is truncated, damaged, or not one of `save_model`.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"There is no file {path.resolve()}: lesson 01 writes models/mnist_cnn.pth, and "
+            "load_pretrained() needs no file of yours."
+        )
+    try:
+        with zipfile.ZipFile(path) as archive:  # torch.load itself checks no sums
+            if damaged := archive.testzip():
+                raise zipfile.BadZipFile(f"the sum of {damaged} is wrong")
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (zipfile.BadZipFile, RuntimeError, pickle.UnpicklingError) as error:
+        raise ValueError(
+            f"{path} could not be read as a network ({path.stat().st_size:,} bytes): it is "
+            "damaged, cut short, or holds more than tensors and plain values. Nothing in it "
+            "was run. Write it again with save_model."
+        ) from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise ValueError(
+            f"{path} is a PyTorch file, but not one of save_model: for a bare state_dict, "
+            "build the network and call its load_state_dict."
+        )
+    if content.get("version") != VERSION:
+        raise ValueError(
+            f"{path} has format version {content.get('version')!r}; this labutils reads "
+            f"version {VERSION}: update the project, or write the file again."
+        )
+    try:
+        model = _build(content)
+        history = content.get("history")
+        model.history = History(**history) if history is not None else None
+    except (
+        LookupError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        ArithmeticError,
+        RuntimeError,
+    ) as error:
+        raise ValueError(f"{path} contradicts itself: {error}") from error
+    return model.eval()
+
+
+def load_pretrained(seed: int = 0) -> SimpleCNN:
+    """Load one of the SimpleCNNs that ship in ``models/pretrained``, one for each seed.
+
+    Raises
+    ------
+    ValueError
+        There is no network of that seed; the message lists those there are.
+    FileNotFoundError
+        The folder is missing, as when labutils was installed without its project.
+    """
+    folder = lab_home() / "models" / "pretrained"
+    path = folder / f"simple_cnn_seed{seed}.pth"
+    if not path.is_file():
+        names = sorted(file.stem for file in folder.glob("simple_cnn_seed*.pth"))
+        if not names:
+            raise FileNotFoundError(
+                f"There are no pretrained networks in {folder}: they ship with the project; "
+                "set EAI_LAB_HOME to its folder, or train one as in lesson 01."
+            )
+        seeds = ", ".join(name.removeprefix("simple_cnn_seed") for name in names)
+        raise ValueError(f"There is no pretrained network of seed {seed!r}: choose {seeds}.")
+    return load_model(path)
+
+
+def _build(content: dict) -> nn.Module:
+    """Build the network a file describes, its weights being the file's own tensors."""
+    model = build(content)
+    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    found = {name: tuple(tensor.shape) for name, tensor in content["state"].items()}
+    if found != expected:
+        wrong = sorted({name for name, _ in found.items() ^ expected.items()})
+        widths = f" with widths {content['widths']}" if "widths" in content else ""
+        raise ValueError(
+            f"{content['architecture']}{widths} has other tensors than these: "
+            + "; ".join(
+                f"{name} should be {expected.get(name, 'absent')}, is {found.get(name, 'absent')}"
+                for name in wrong
+            )
+            + "."
+        )
+    model.load_state_dict(content["state"], assign=True)
+    return model

@@ -1,0 +1,1 @@
+"""What the reader looks at: figures and explorers."""

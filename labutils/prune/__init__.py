@@ -1,0 +1,1 @@
+"""Pruning: single weights, whole filters with what depends on them, in steps."""

@@ -1,0 +1,1 @@
+"""Studies: many networks in one table, and what the table says."""

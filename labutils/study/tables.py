@@ -1,0 +1,84 @@
+"""Keep the rows of a comparison in a CSV file that survives interruptions."""
+
+import io
+import os
+from pathlib import Path
+
+import pandas as pd
+
+from labutils.base.writing import write_whole
+
+HEADER = "# eai-pruning-lab comparison, format "
+VERSION = 1
+UNPRUNED = "unpruned"  # the method that changes nothing
+TEXTS = ("method", "network", "part", "widths", "error")
+
+
+def save_comparison(table: pd.DataFrame, path: str | os.PathLike) -> Path:
+    """Write a table of `compare` to a CSV file, whole or not at all.
+
+    The first line names the format; the rest is what any spreadsheet reads.
+    """
+    path = Path(path)
+    text = f"{HEADER}{VERSION}\n" + table.to_csv(index=False, lineterminator="\n")
+    write_whole(path, lambda file: file.write(text.encode()))
+    return path
+
+
+def load_comparison(path: str | os.PathLike) -> pd.DataFrame:
+    """Read back what `save_comparison` or `compare` wrote, equal to the last digit.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such file.
+    ValueError
+        It is no such file, or one of another format version.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"There is no file {path.resolve()}: compare(..., path=...) writes it."
+        )
+    first, _, rest = path.read_text(encoding="utf-8").partition("\n")
+    if not first.startswith(HEADER):
+        raise ValueError(
+            f"{path} is no comparison of this lab: its first line should begin "
+            f"{HEADER.strip()!r}. Choose another path, or move the file away."
+        )
+    if first.removeprefix(HEADER).strip() != str(VERSION):
+        raise ValueError(
+            f"{path} has format {first.removeprefix(HEADER).strip()}; this labutils reads and "
+            f"writes {VERSION}: measure again under another path, or update the project."
+        )
+    whole = rest[: rest.rfind("\n") + 1]  # a last line without its end was being written
+    table = pd.read_csv(
+        io.StringIO(whole),
+        dtype=dict.fromkeys(TEXTS, str),
+        engine="python",  # reads every float to its last digit
+        keep_default_na=False,  # a method may be called "NA"
+        na_values=[""],
+    )
+    present = [column for column in TEXTS if column in table]
+    return with_change(table.fillna(dict.fromkeys(present, "")))
+
+
+def with_change(table: pd.DataFrame) -> pd.DataFrame:
+    """Fill in by how many points each accuracy differs from the unpruned network's."""
+    same = ["seed", "network", "part", "images"]
+    unpruned = table[table["method"] == UNPRUNED].set_index(same)["accuracy"]
+    unpruned = unpruned[~unpruned.index.duplicated(keep="last")]
+    before = unpruned.reindex(pd.MultiIndex.from_frame(table[same])).to_numpy()
+    return table.assign(change=100 * (table["accuracy"].to_numpy() - before))
+
+
+def append_row(path: Path, row: dict[str, object]) -> None:
+    """Add a row to the file, which is made if need be; on return it is on the disk."""
+    line = pd.DataFrame([row])
+    if not path.exists():
+        save_comparison(line, path)
+        return
+    with path.open("a", encoding="utf-8", newline="") as file:
+        line.to_csv(file, header=False, index=False, lineterminator="\n")
+        file.flush()
+        os.fsync(file.fileno())

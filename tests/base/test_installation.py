@@ -1,0 +1,76 @@
+import importlib.metadata
+import shutil
+import subprocess
+import sys
+
+import pytest
+import torch
+
+import labutils as lab
+from labutils.base import installation
+
+
+def rows(found):
+    return {check.name: check for check in found}
+
+
+def test_everything_is_green_here():
+    found = lab.check_installation()
+    assert found.ok, str(found)
+    assert rows(found)["torch"].found == importlib.metadata.version("torch")
+    assert rows(found)["MNIST"].found == "55,000 + 5,000 + 10,000 digits, verified"
+    assert str(torch.get_num_threads()) in rows(found)["computes on"].found
+    assert "✗" not in found._repr_html_()
+    assert found._repr_html_().count("✓") == len(found)
+
+
+def test_each_red_row_has_a_remedy(tmp_path, monkeypatch):
+    real = importlib.metadata.version
+
+    def version(name):
+        if name == "pandas":
+            raise importlib.metadata.PackageNotFoundError(name)
+        return "0.1" if name == "numpy" else real(name)
+
+    monkeypatch.setattr(installation.importlib.metadata, "version", version)
+    monkeypatch.setenv("EAI_LAB_HOME", str(tmp_path / "gone"))
+    monkeypatch.setattr(installation, "lab_home", lambda: tmp_path / "gone")
+    monkeypatch.setattr(installation, "FREE_DISK", shutil.disk_usage(tmp_path).total * 2)
+    found = lab.check_installation()
+    red = {name: check for name, check in rows(found).items() if not check.ok}
+    assert set(red) == {"pandas", "numpy", "MNIST", "pretrained network", "free disk"}
+    assert all(check.remedy for check in red.values())
+    assert 'pip install "numpy>=' in red["numpy"].remedy
+    assert "EAI_LAB_HOME" in red["MNIST"].remedy
+    assert found._repr_html_().count("✗ fix") == len(red)
+    assert "NOT" in str(found)
+    assert not (tmp_path / "gone").exists()
+
+
+def test_package_without_its_requirements():
+    """With a bare Python, importing labutils says how to start the right one."""
+    code = (
+        "import sys\n"
+        "class Missing:\n"
+        "    def find_spec(self, name, *rest):\n"
+        "        if name == 'torch': raise ModuleNotFoundError(f'No {name}', name=name)\n"
+        "sys.meta_path.insert(0, Missing())\n"
+        "import labutils"
+    )
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert process.returncode != 0
+    last = process.stderr.strip().splitlines()[-1]
+    assert "torch" in last
+    assert sys.executable in last
+    assert "make lab" in last
+
+
+@pytest.mark.parametrize("reason", [ValueError("t10k is damaged"), OSError("disk full")])
+def test_data_that_cannot_be_read_is_a_red_row(monkeypatch, reason):
+    def fail():
+        raise reason
+
+    monkeypatch.setattr(installation, "load_mnist", fail)
+    check = rows(lab.check_installation())["MNIST"]
+    assert not check.ok
+    assert check.remedy == str(reason)

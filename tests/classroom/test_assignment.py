@@ -1,0 +1,281 @@
+"""The assignment says of itself what is true, and a submission is read for what it is."""
+
+import ast
+import copy
+import json
+import re
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell
+
+import labutils as lab
+from classroom.assignment import PROVIDED, SOURCE, columns, defined, parts
+from classroom.oddities import oddities, uses
+from classroom.restore import NotThisAssignment, read, restore
+from labutils.checks.design import MIME
+
+PARTS = parts()
+BY_NAME = {part.name: part for part in PARTS}
+COLUMNS = columns(PARTS)
+HIDDEN = [part for part in PARTS if "### BEGIN HIDDEN TESTS" in part.source]
+
+
+def headings() -> dict[str, tuple[int, int]]:
+    """Return minutes and points of each exercise and question, as its heading says."""
+    pattern = r"^## (Exercise|Question) (\d).*?· (\d+) minutes.*?· (\d+) points"
+    found = (re.match(pattern, part.source, re.MULTILINE) for part in PARTS if part.kind == "text")
+    return {f"{m[1].lower()} {m[2]}": (int(m[3]), int(m[4])) for m in found if m}
+
+
+def test_there_are_a_hundred_points_in_ninety_minutes():
+    told = headings()
+    assert {name: points for name, (_, points) in told.items()} == COLUMNS
+    assert sum(COLUMNS.values()) == 100
+    assert sum(minutes for minutes, _ in told.values()) == 90
+
+
+def test_the_table_says_what_the_headings_say():
+    rows = re.findall(r"^\| (\d) \|.*?\| (\d+) \| (\d+) \|$", BY_NAME["title"].source, re.MULTILINE)
+    told = {f"exercise {number}": (int(m), int(p)) for number, m, p in rows}
+    assert told == {name: value for name, value in headings().items() if "exercise" in name}
+
+
+def test_every_exercise_has_a_stub_a_check_two_hints_and_a_way_to_go_on():
+    for number in range(1, 9):
+        own = [part for part in PARTS if part.name.startswith(f"ex{number}")]
+        assert {"solution", "check"} <= {part.kind for part in own}
+        hints = BY_NAME[f"ex{number}-hints"].source
+        assert [f"<summary>{t}</summary>" in hints for t in ("Hint 1", "Hint 2", "Stuck?")] == [
+            True
+        ] * 3
+        assert "`lab." in hints.split("Stuck?")[1]
+
+
+def test_every_stub_is_typed_and_says_what_it_takes_and_gives():
+    for part in (part for part in PARTS if part.kind == "solution"):
+        (function,) = ast.parse(part.source).body
+        assert function.returns is not None
+        assert all(argument.annotation is not None for argument in function.args.args)
+        text = ast.get_docstring(function)
+        assert "returns :" in text
+        assert all(argument.arg in text for argument in function.args.args)
+
+
+def test_cells_are_known_by_their_ids():
+    cells = nbformat.read(SOURCE, as_version=4).cells
+    assert [cell.id for cell in cells] == [part.name for part in PARTS]
+
+
+def test_the_stored_outputs_are_of_a_run_in_order_without_errors():
+    cells = [c for c in nbformat.read(SOURCE, as_version=4).cells if c.cell_type == "code"]
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    kinds = {(o.output_type, o.get("name")) for cell in cells for o in cell.outputs}
+    assert kinds <= {("stream", "stdout"), ("display_data", None), ("execute_result", None)}
+
+
+@pytest.mark.parametrize("part", HIDDEN, ids=lambda part: part.name)
+def test_a_hidden_test_needs_nothing_but_the_students_functions(part):
+    tree = ast.parse(part.source)
+    made = {
+        n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
+    }
+    made |= {alias.name for n in ast.walk(tree) if isinstance(n, (ast.Import, ast.ImportFrom))
+             for alias in n.names}  # fmt: skip
+    used = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
+    own = {f for p in PARTS if p.kind == "solution" for f in p.functions}
+    assert used - made - {"enumerate", "range", "list"} <= own
+    assert used & own
+
+
+def test_what_is_provided_is_there():
+    assert PROVIDED.keys() <= BY_NAME.keys()
+    provided = {name for names in PROVIDED.values() for name in names}
+    assert provided <= set(dir(lab)) | {"recovery_steps", "load_smallest"}
+
+
+@pytest.mark.parametrize("name", PROVIDED)
+def test_no_solution_borrows(name):
+    assert not uses(BY_NAME[name].source, PROVIDED[name])
+
+
+@pytest.fixture
+def solved():
+    return nbformat.read(SOURCE, as_version=4)
+
+
+def names(work):
+    return [step.part.name if step.part else "" for step in work.steps]
+
+
+def test_a_whole_submission_is_taken_as_it_is(solved):
+    work = restore(solved, PARTS)
+    assert names(work) == [part.name for part in PARTS]
+    assert work.remarks == []
+
+
+def test_a_missing_check_comes_back_behind_its_solution(solved):
+    solved.cells = [cell for cell in solved.cells if not cell.id.startswith("ex4")]
+    work = restore(solved, PARTS)
+    assert names(work) == [part.name for part in PARTS]
+    assert (
+        "missing, and put back: ex4a-solution, ex4a-check, ex4b-solution, ex4b-check"
+        in (work.remarks[0])
+    )
+
+
+def test_given_code_and_checks_are_those_of_the_assignment(solved):
+    for cell in solved.cells:
+        if cell.id in ("setup", "ex3-check"):
+            cell.source = "print('mine')"
+    work = restore(solved, PARTS)
+    assert all(s.cell.source == s.part.source for s in work.steps if s.part.kind != "solution")
+    assert work.remarks == ["edited, so that the original was used: setup, ex3-check"]
+
+
+@pytest.mark.parametrize("strip", ["metadata", "ids", "both"])
+def test_cells_are_recognised_without_their_names(solved, strip):
+    for place, cell in enumerate(solved.cells):
+        if strip in ("metadata", "both"):
+            cell.metadata = {}
+        if strip in ("ids", "both"):
+            cell.id = f"c{place}"
+    work = restore(solved, PARTS)
+    found = {s.part.name: s.cell.source for s in work.steps if s.part}
+    solutions = [part for part in PARTS if part.kind == "solution"]
+    assert all(found[part.name] == part.source for part in solutions)
+    assert (work.remarks == []) == (strip == "ids")
+
+
+def test_the_first_of_two_cells_with_one_name_counts_and_the_other_still_runs(solved):
+    place = next(i for i, cell in enumerate(solved.cells) if cell.id == "ex2-solution")
+    second = copy.deepcopy(solved.cells[place])
+    second.source = "SECOND = True"
+    solved.cells.insert(place + 1, second)
+    work = restore(solved, PARTS)
+    assert names(work).count("ex2-solution") == 1
+    assert [s.cell.source for s in work.steps if s.part is None] == ["SECOND = True"]
+    assert work.remarks == ["ex2-solution is there twice; the first counts as the original"]
+
+
+def test_added_cells_stay_where_they_are(solved):
+    solved.cells.insert(7, new_code_cell("x = 1"))
+    assert names(restore(solved, PARTS)).index("") == 7
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"", "damaged (no JSON from line 1"),
+        (b"{", "damaged (no JSON from line 1"),
+        (b"\xff\xfe\x00", "not text"),
+        (b"[]", "no notebook, though it is JSON"),
+        (b'{"cells": 3, "nbformat": 4, "nbformat_minor": 5, "metadata": {}}', "no notebook"),
+        (b"[" * 100_000, "nested too deeply"),
+        (
+            b'{"nbformat": 4, "cells": [{"metadata": ' + b'{"a":' * 700 + b"1" + b"}" * 701 + b"]}",
+            "the ",  # which of two, depends on the Python
+        ),
+        (b'{"nbformat": 99, "cells": []}', "no notebook of today's format"),
+        (b'{"nbformat": 4, "cells": {}}', "no notebook, though it is JSON"),
+        (b'{"nbformat": 4, "cells": [1, null, {}]}', "none of this assignment's cells"),
+        (b'{"nbformat": 4, "cells": [' + b"{}," * 2000 + b"{}]}", "the notebook has 2,001 cells"),
+        (b"[" + b"9" * 5000 + b"]", "no notebook"),
+    ],
+)
+def test_what_is_no_notebook_is_named(content, sentence):
+    with pytest.raises(NotThisAssignment, match=re.escape(sentence)):
+        restore(read(content), PARTS)
+
+
+def older_format_with_ids(found):
+    found["nbformat_minor"] = 4
+
+
+def oldest_format(found):
+    found["nbformat_minor"] = 0
+    for cell in found["cells"]:
+        del cell["id"]
+
+
+def more_properties(found):
+    for cell in found["cells"]:
+        cell["id"], cell["vscode"] = f"#VSC-{cell['id']}==", {"languageId": "python"}
+        for output in cell.get("outputs", ()):
+            output["jetTransient"] = {"display_id": None}
+
+
+def fewer_properties(found):
+    found.pop("metadata")
+    for cell in found["cells"]:
+        cell.pop("execution_count", None)
+        if cell["cell_type"] != "code":
+            cell.pop("metadata")
+
+
+def whole_sources(found):
+    for cell in found["cells"]:
+        cell["source"] = "".join(cell["source"])
+
+
+@pytest.mark.parametrize(
+    "save",
+    [older_format_with_ids, oldest_format, more_properties, fewer_properties, whole_sources],
+)
+def test_files_of_other_editors_are_read(save):
+    found = json.loads(SOURCE.read_text("utf-8"))
+    save(found)
+    work = restore(read(json.dumps(found).encode()), PARTS)
+    assert names(work) == [part.name for part in PARTS]
+    solutions = {s.part.name: s.cell.source for s in work.steps if s.part.kind == "solution"}
+    assert solutions == {name: p.source for name, p in BY_NAME.items() if p.kind == "solution"}
+    (check,) = (step.cell for step in work.steps if step.part.name == "ex8-check")
+    assert any(MIME in output.data for output in check.outputs)
+
+
+def test_half_a_character_becomes_a_question_mark(solved):
+    solved.cells[4].source = "# \ud800"
+    assert read(json.dumps(solved).encode()).cells[4].source == "# ?"
+
+
+def test_metadata_of_any_kind_harms_nothing(solved):
+    for cell, meta in zip(solved.cells, [3, "x", [], {"grade_id": ["a"]}, None], strict=False):
+        cell.metadata.nbgrader = meta
+    content = json.dumps(solved).encode()
+    assert names(restore(read(content), PARTS)) == [part.name for part in PARTS]
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("torch.equal = print", ["changes torch.equal"]),
+        ("lab.magnitude.x = 1", ["changes lab.magnitude.x"]),
+        ("del torch.equal", ["changes torch.equal"]),
+        ("sys.modules['labutils'] = None", ["changes sys.modules['labutils']"]),
+        ("import subprocess", ["imports subprocess (other processes)"]),
+        ("from urllib.request import urlopen", ["imports urllib.request (the network)"]),
+        ("os.system('ls')", ["calls os.system"]),
+        ("get_ipython().ast_transformers.append(x)", ["touches get_ipython().ast_transformers"]),
+        ("for layer in network.modules(): pass", []),
+        ("weight[mask] = 0\nself.x = 1\nnetwork.conv1.bias = None", []),
+        ("not python (", []),
+        ("!ls", []),
+    ],
+)
+def test_odd_code_is_named_and_usual_code_is_not(code, expected):
+    assert [clause for clause in oddities(code) if not clause.startswith("touches sys")] == expected
+
+
+def test_solutions_have_no_oddities():
+    assert not [c for p in PARTS if p.kind == "solution" for c in oddities(p.source)]
+
+
+def test_borrowed_functions_are_found_however_they_are_imported():
+    wanted = {"magnitude_mask"}
+    assert uses("from labutils import magnitude_mask as m", wanted)
+    assert uses("import labutils\nlabutils.magnitude.magnitude_mask(w, 1)", wanted)
+    assert not uses("def magnitude_mask(weight): return checks.magnitude_mask", wanted)
+
+
+def test_defined_functions_are_those_at_the_top():
+    assert defined("def a():\n    def b(): pass\nclass C:\n    def d(self): pass") == ["a"]

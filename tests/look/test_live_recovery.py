@@ -1,0 +1,139 @@
+import asyncio
+import copy
+
+import pytest
+import torch
+
+import labutils as lab
+from labutils.fit.schedules import SCHEDULES
+from labutils.look import recovery_explorer as live_recovery
+
+
+@pytest.fixture
+def tiny(digits):
+    """An epoch of 20 steps."""
+    return lab.Digits(digits.train[:2560], digits.validation[:1500], None)
+
+
+def same(first, second):
+    return all(
+        torch.equal(tensor, second.state_dict()[name])
+        for name, tensor in first.state_dict().items()
+    )
+
+
+def test_a_run_is_a_fine_tuning(model, tiny):
+    explorer = lab.recovery_explorer(model, tiny)
+    explorer.start()
+    assert explorer.runs[-1].points[0][:2] == (
+        0,
+        lab.evaluate(lab.prune_magnitude(model, 0.9), tiny.validation[:1000]).accuracy,
+    )
+    explorer.finish()
+    run = explorer.runs[-1]
+    assert [step for step, _, _ in run.points] == [0, 10, 20]
+    expected = lab.prune_magnitude(model, 0.9)
+    history = lab.fine_tune(expected, tiny, 1, progress=False)
+    assert same(expected, explorer.recovering)
+    assert run.result == lab.evaluate(expected, tiny.validation)
+    assert history.loss[0] == pytest.approx((run.points[1][2] + run.points[2][2]) / 2)
+    assert same(model, lab.load_pretrained(0))
+
+
+@pytest.mark.parametrize("method", list(live_recovery.METHODS))
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_every_choice(model, tiny, method, schedule):
+    explorer = lab.recovery_explorer(model, tiny)
+    explorer.method.value, explorer.schedule.value = method, schedule
+    explorer.amount.value = 93
+    explorer.start()
+    explorer.finish()
+    run = explorer.runs[-1]
+    assert run.label == f"93% of {method}, {schedule}"
+    assert run.points[-1][0] == run.total == 20
+    assert run.result.accuracy > run.points[0][1]
+    assert f"{run.result.accuracy:.2%}" in explorer.page.value
+
+
+def test_stopping_keeps_what_was_reached(model, tiny):
+    explorer = lab.recovery_explorer(model, tiny)
+    explorer.stop()  # nothing to stop
+    explorer.epochs.value = 3
+    explorer.start()
+    for _ in range(12):
+        next(explorer.work)
+    assert explorer.run.disabled
+    assert not explorer.halt.disabled
+    explorer.stop()
+    run = explorer.runs[-1]
+    assert run.total == 60
+    assert run.ended == "stopped at 12"
+    assert run.result is not None
+    assert "stopped at 12" in explorer.page.value
+    assert explorer.halt.disabled
+    assert not explorer.run.disabled
+
+
+def test_in_a_notebook_it_runs_in_the_pauses(model, tiny):
+    explorer = lab.recovery_explorer(model, tiny)
+
+    async def look_in_between():
+        explorer.run.click()
+        seen = set()
+        while explorer.work is not None:
+            seen.add(explorer.runs[-1].points[-1][0])
+            await asyncio.sleep(0)
+        return seen
+
+    assert asyncio.run(look_in_between()) >= {0, 10}
+    assert explorer.runs[-1].ended == "done"
+
+
+def test_stop_button_in_a_notebook(model, tiny):
+    explorer = lab.recovery_explorer(model, tiny)
+
+    async def stop_soon():
+        explorer.run.click()
+        while explorer.runs[-1].points[-1][0] < 10:
+            await asyncio.sleep(0)
+        explorer.halt.click()
+        await asyncio.sleep(0.05)
+
+    asyncio.run(stop_soon())
+    assert explorer.runs[-1].ended.startswith("stopped at 1")
+    assert explorer.work is None
+
+
+def test_the_last_four_runs_stay(model, tiny):
+    explorer = lab.recovery_explorer(model, tiny)
+    for amount in (60, 70, 80, 90, 95):
+        explorer.amount.value = amount
+        explorer.start()
+        explorer.stop()
+    assert [run.label[:3] for run in explorer.runs] == ["70%", "80%", "90%", "95%"]
+    assert explorer.page.value.count("<polyline") == 8
+    assert explorer.page.value.count("data-run") == 4
+
+
+def test_errors_show_where_the_reader_looks(model, tiny):
+    broken = copy.deepcopy(model)
+    explorer = lab.recovery_explorer(broken, tiny)
+    with torch.no_grad():
+        broken.fc1.weight[0, 0] = float("nan")
+    with pytest.raises(ValueError, match=r"fc1.weight holds 1 values"):
+        explorer.start()
+    assert 'role="alert"' in explorer.page.value
+    assert not explorer.run.disabled
+    with pytest.raises(TypeError, match=r"digits must be what load_mnist\(\) returns"):
+        lab.recovery_explorer(model, tiny.validation)
+
+
+def test_snapshot_for_print(model, tiny):
+    explorer = lab.recovery_explorer(model, tiny)
+    assert "press Run" in explorer.page.value
+    explorer.start()
+    explorer.finish()
+    bundle = explorer._repr_mimebundle_()
+    assert bundle["text/html"].count("<img alt=") == 2
+    assert "90% of weights, one_cycle" in bundle["text/html"]
+    assert "run this cell" in bundle["text/plain"]

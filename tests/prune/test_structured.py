@@ -1,0 +1,490 @@
+import copy
+import io
+
+import pytest
+import torch
+import torch.export
+import torch_pruning
+from chains import chains
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch.nn.utils import prune
+
+import labutils as lab
+from labutils.prune.dependencies import cut, read_chain
+
+AMOUNTS = st.one_of(st.sampled_from([0, 1, 0.0, 0.5, 1.0]), st.floats(0, 1))
+NETWORKS = [lab.SimpleCNN, lab.LeNet300, lab.LeNet5]
+
+
+def draw_kept(data, chain):
+    """Some filters to keep of each layer, as many in each block."""
+    kept = {}
+    for name, (_, _, blocks) in chain.ends.items():
+        size = len(chain.model.get_submodule(name).weight) // blocks
+        count = data.draw(st.integers(1, size))
+        kept[name] = [
+            block * size + i
+            for block in range(blocks)
+            for i in data.draw(st.permutations(range(size)))[:count]
+        ]
+    return kept
+
+
+@settings(deadline=None, max_examples=150)
+@given(chains(), st.data())
+def test_slim_network_is_the_network_with_those_outputs_masked(chain, data):
+    assume(chain.ends)
+    kept = draw_kept(data, chain)
+    slim = lab.keep_filters(chain.model, kept)
+    expected = chain.masked(kept)(chain.images())
+    assert torch.allclose(slim(chain.images()), expected, atol=1e-5, rtol=1e-5)
+    for name, indices in kept.items():
+        before, after = (m.get_submodule(name) for m in (chain.model, slim))
+        assert len(after.weight) == len(indices)
+        if before.weight.shape[1] == after.weight.shape[1]:
+            assert torch.equal(after.weight, before.weight[sorted(indices)])  # in their order
+
+
+@settings(deadline=None, max_examples=60)
+@given(chains(plain=True), st.data())
+def test_slim_network_is_the_network_with_those_filters_and_biases_zero(chain, data):
+    """With ReLU and no normalization, a filter of zeros and a bias of zero are a mask."""
+    assume(chain.ends)
+    kept = draw_kept(data, chain)
+    zeroed = copy.deepcopy(chain.model)
+    for name, indices in kept.items():
+        layer = zeroed.get_submodule(name)
+        gone = sorted(set(range(len(layer.weight))) - set(indices))
+        layer.weight.data[gone] = 0
+        if layer.bias is not None:
+            layer.bias.data[gone] = 0
+    slim = lab.keep_filters(chain.model, kept)
+    assert torch.allclose(slim(chain.images()), zeroed(chain.images()), atol=1e-5)
+
+
+@settings(deadline=None, max_examples=80)
+@given(chains(), st.data())
+def test_permuting_filters_changes_no_output(chain, data):
+    assume(chain.ends)
+    permuted = copy.deepcopy(chain.model)
+    for name, channels in read_chain(permuted).items():
+        size = channels.count // channels.blocks
+        order = [
+            block * size + i
+            for block in range(channels.blocks)
+            for i in data.draw(st.permutations(range(size)))
+        ]
+        cut(permuted, channels, torch.tensor(order))
+        before = chain.model.get_submodule(name).weight
+        assert permuted.get_submodule(name).weight.shape == before.shape
+    expected = chain.model(chain.images())
+    assert torch.allclose(permuted(chain.images()), expected, atol=1e-5, rtol=1e-5)
+    # And the same filters go, wherever they stand.
+    slim, again = (lab.prune_filters(network, 0.5, "l2") for network in (chain.model, permuted))
+    assert torch.allclose(again(chain.images()), slim(chain.images()), atol=1e-5, rtol=1e-5)
+
+
+@settings(deadline=None, max_examples=60)
+@given(chains(plain=True), st.data())
+def test_same_surgery_as_torch_pruning(chain, data):
+    assume(chain.ends)
+    kept = draw_kept(data, chain)
+    theirs = copy.deepcopy(chain.model)
+    for name, indices in kept.items():
+        layer = theirs.get_submodule(name)
+        gone = sorted(set(range(len(layer.weight))) - set(indices))
+        if not gone:
+            continue
+        graph = torch_pruning.DependencyGraph().build_dependency(theirs, chain.images(1))
+        function = (
+            torch_pruning.prune_linear_out_channels
+            if isinstance(layer, nn.Linear)
+            else torch_pruning.prune_conv_out_channels
+        )
+        graph.get_pruning_group(layer, function, idxs=gone).prune()
+    ours = lab.keep_filters(chain.model, kept)
+    assert ours.state_dict().keys() == theirs.state_dict().keys()
+    for name, tensor in theirs.state_dict().items():
+        assert torch.equal(ours.state_dict()[name], tensor), name
+    assert torch.equal(ours(chain.images()), theirs(chain.images()))
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("norm", [1, 2])
+@pytest.mark.parametrize("amount", [0.1, 0.25, 0.5, 0.75, 0.9])
+def test_same_filters_stay_as_with_torch_pruning(network, norm, amount):
+    torch.manual_seed(0)
+    model = network()
+    ours = lab.prune_filters(model, amount, f"l{norm}")
+    theirs = copy.deepcopy(model)
+    layers = list(lab.filter_scores(model))
+    output = [*lab.prunable_layers(theirs).values()][-1]
+    widths = [len(model.get_submodule(name).weight) for name in layers]
+    kept = [width - round(amount * width) for width in widths]
+    ratios = {
+        # Torch-Pruning keeps int(width * (1 - ratio)): ask for what rounds to our number.
+        theirs.get_submodule(name): 1 - (count + 0.5) / width
+        for name, count, width in zip(layers, kept, widths, strict=True)
+    }
+    torch_pruning.pruner.MagnitudePruner(
+        theirs,
+        torch.zeros(1, 1, 28, 28),
+        importance=torch_pruning.importance.MagnitudeImportance(
+            p=norm, group_reduction="first", normalizer=None
+        ),
+        pruning_ratio_dict=ratios,
+        ignored_layers=[output],
+    ).step()
+    for name, tensor in theirs.state_dict().items():
+        assert torch.equal(ours.state_dict()[name], tensor), name
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+@given(amount=AMOUNTS)
+@settings(deadline=None, max_examples=20)
+def test_layer_scope_removes_exactly_so_many_of_each_layer(network, amount):
+    torch.manual_seed(0)
+    model = network()
+    before = copy.deepcopy(model.state_dict())
+    slim = lab.prune_filters(model, amount)
+    full = network().widths
+    assert slim.widths == tuple(max(1, width - round(amount * width)) for width in full)
+    assert type(slim) is network
+    assert slim(torch.zeros(2, 1, 28, 28)).shape == (2, 10)
+    # The definition, spelled out for the first layer: largest sum of magnitudes stays.
+    name = model.counted[0]
+    weight = model.get_submodule(name).weight
+    order = sorted(range(full[0]), key=lambda i: -weight[i].abs().sum().item())
+    kept = sorted(order[: slim.widths[0]])
+    assert torch.equal(slim.get_submodule(name).weight, weight[kept])
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, before[name]), name
+    if slim.widths == full:
+        images = torch.randn(5, 1, 28, 28)
+        assert torch.equal(slim(images), model(images))
+        assert slim is not model
+
+
+def naive_global(model, amount, scores):
+    """Remove the filter with the lowest score over its layer's mean, one after the other."""
+    left = {name: list(range(len(values))) for name, values in scores.items()}
+    relative = {name: (values / values.mean()).tolist() for name, values in scores.items()}
+    for _ in range(round(amount * sum(map(len, left.values())))):
+        choices = [
+            (relative[name][i], name, i)
+            for name, stay in left.items()
+            for i in stay
+            if len(stay) > 1
+        ]
+        if not choices:
+            break
+        _, name, i = min(choices)
+        left[name].remove(i)
+    return left
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("amount", [0, 0.01, 0.3, 0.62, 0.9, 1])
+def test_global_scope_ranks_all_layers_together(network, amount):
+    torch.manual_seed(1)
+    model = network(tuple(max(3, width // 5) for width in network().widths))
+    model.get_submodule(model.counted[0]).weight.data[:2] *= 0.01  # two that must go first
+    expected = naive_global(model, amount, lab.filter_scores(model))
+    slim = lab.prune_filters(model, amount, scope="global")
+    assert slim.widths == tuple(len(stay) for stay in expected.values())
+    chosen = lab.keep_filters(model, expected)
+    for name, tensor in chosen.state_dict().items():
+        assert torch.equal(slim.state_dict()[name], tensor), name
+
+
+@settings(deadline=None, max_examples=60)
+@given(chains(), AMOUNTS, st.sampled_from(["layer", "global"]))
+def test_random_chains_keep_their_answers_and_never_lose_a_layer(chain, amount, scope):
+    assume(chain.ends)
+    images = chain.images()
+    before = chain.model(images)
+    slim = lab.prune_filters(chain.model, amount, "random", scope)
+    assert slim(images).shape == before.shape
+    assert torch.equal(chain.model(images), before)
+    for name, (_, _, blocks) in chain.ends.items():
+        size = len(chain.model.get_submodule(name).weight) // blocks
+        left = len(slim.get_submodule(name).weight)
+        assert left >= blocks
+        if scope == "layer":
+            assert left == blocks * max(1, size - round(amount * size))
+    if amount == 0:
+        assert torch.equal(slim(images), before)
+    # Prune again, train on, save and load, export: it is an ordinary network.
+    again = lab.prune_filters(slim, 0.5, "l2")
+    again.train()
+    again(images).square().sum().backward()
+    torch.optim.SGD(again.parameters(), 0.1).step()
+    again.eval()
+    buffer = io.BytesIO()
+    torch.save(again.state_dict(), buffer)
+    fresh = copy.deepcopy(again)
+    fresh.load_state_dict(torch.load(io.BytesIO(buffer.getvalue()), weights_only=True))
+    assert torch.equal(fresh(images), again(images))
+
+
+def test_result_is_an_ordinary_network(model, few_digits, tmp_path):
+    slim = lab.prune_filters(model, {"conv2": 0.5, "fc1": 0.25})
+    assert slim.widths == (16, 16, 48)
+    lab.save_model(slim, tmp_path / "slim.pth")
+    loaded = lab.load_model(tmp_path / "slim.pth")
+    images = few_digits.test.images[:20]
+    assert torch.equal(loaded(images), slim(images))
+    assert isinstance(loaded, lab.SimpleCNN)
+    again = lab.prune_filters(loaded, 0.5)
+    assert again.widths == (8, 8, 24)
+    before = lab.evaluate(again, few_digits.validation).accuracy
+    lab.train(again, few_digits, epochs=2, progress=False)
+    assert lab.evaluate(again, few_digits.validation).accuracy > before
+    exported = torch.export.export(again, (images,)).module()
+    assert torch.allclose(exported(images), again(images), atol=1e-5)
+    zeroed = lab.prune_magnitude(again, 0.5)
+    assert lab.count_macs(zeroed) == lab.count_macs(again)
+    assert lab.count_macs(zeroed, nonzero=True) < lab.count_macs(again)
+
+
+@pytest.mark.parametrize("scope", ["layer", "global"])
+@pytest.mark.parametrize("cost", ["macs", "bytes"])
+@pytest.mark.parametrize("share", [0.9, 0.5, 0.2, 0.05])
+def test_budget_is_met_with_as_few_filters_gone_as_that_takes(model, scope, cost, share):
+    def costs(network):
+        tensors = network.state_dict().values()
+        return {"macs": lab.count_macs(network), "bytes": sum(t.nbytes for t in tensors)}
+
+    limit = share * costs(model)[cost]
+    slim = lab.prune_filters(model, budget={cost: limit}, scope=scope)
+    assert costs(slim)[cost] <= limit
+    # The next larger network of the same rule costs more.
+    widths = sorted(
+        {lab.prune_filters(model, a / 500, scope=scope).widths for a in range(501)}, reverse=True
+    )
+    position = widths.index(slim.widths)
+    if scope == "layer":
+        assert costs(lab.SimpleCNN(widths[position - 1]))[cost] > limit
+    else:
+        fewer = [w for w in widths if sum(w) == sum(slim.widths) + 1]
+        assert all(costs(lab.SimpleCNN(w))[cost] > limit for w in fewer)
+
+
+def test_budget_for_both_and_generous_budget(model):
+    slim = lab.prune_filters(model, budget={"macs": 500_000, "bytes": 60_000})
+    assert lab.count_macs(slim) <= 500_000
+    assert sum(t.nbytes for t in slim.state_dict().values()) <= 60_000
+    whole = lab.prune_filters(model, budget={"macs": 10**9})
+    assert whole.widths == model.widths
+
+
+def test_budget_that_cannot_be_met_names_the_smallest(model):
+    smallest = lab.prune_filters(model, 1.0)
+    assert smallest.widths == (1, 1, 1)
+    least = f"{lab.count_macs(smallest):,} macs"
+    with pytest.raises(ValueError, match=rf"budget of 100 macs cannot be met.*{least}"):
+        lab.prune_filters(model, budget={"macs": 100})
+
+
+def test_activation_criterion_is_the_mean_of_what_the_next_layer_gets(model, digits):
+    calibration = digits.train[:250]
+    scores = lab.filter_scores(model, "activation", calibration=calibration)
+    with torch.inference_mode():
+        first = model[:3](calibration.images)
+        assert torch.allclose(scores["conv1"], first.abs().mean((0, 2, 3)), rtol=1e-4)
+        third = model[:9](calibration.images)
+        assert torch.allclose(scores["fc1"], third.abs().mean(0), rtol=1e-4)
+    assert not any(m._forward_pre_hooks for m in model.modules())
+
+
+def test_taylor_criterion_by_hand(model, digits):
+    calibration = digits.train[:120]
+    scores = lab.filter_scores(model, "taylor", calibration=calibration)
+    expected = torch.zeros(32)
+    for image, label in zip(calibration.images, calibration.labels, strict=True):
+        output = model[:6](image[None]).detach().requires_grad_()
+        nn.functional.cross_entropy(model[6:](output), label[None]).backward()
+        expected += (output * output.grad).mean((0, 2, 3)).abs().detach() / len(calibration)
+    assert torch.allclose(scores["conv2"], expected, rtol=1e-3, atol=1e-7)
+    assert all(parameter.grad is None for parameter in model[:6].parameters())
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)  # frozen networks have a gradient at their outputs too
+    frozen = lab.filter_scores(model, "taylor", calibration=calibration)
+    assert torch.allclose(frozen["fc1"], scores["fc1"])
+
+
+def test_random_criterion_is_reproducible(model):
+    one, same, other = (
+        lab.prune_filters(model, 0.5, "random", seed=seed).conv2.weight for seed in (1, 1, 2)
+    )
+    assert torch.equal(one, same)
+    assert not torch.equal(one, other)
+
+
+def test_own_criterion(model):
+    def last_first(name, layer):
+        return torch.arange(len(layer.weight))
+
+    slim = lab.prune_filters(model, 0.5, last_first)
+    assert torch.equal(slim.conv1.weight, model.conv1.weight[8:])
+
+
+def test_ties_go_from_the_end(model):
+    nn.init.constant_(model.conv1.weight, 0.5)
+    slim = lab.prune_filters(model, {"conv1": 0.5})
+    assert torch.equal(slim.conv1.bias, model.conv1.bias[:8])
+    slim = lab.prune_filters(model, 0.5, lambda _, layer: torch.ones(len(layer.weight)), "global")
+    assert slim.widths == (16, 32, 8)
+
+
+def test_mode_gradients_and_precision_are_kept(model):
+    model.conv1.weight.requires_grad_(False)
+    slim = lab.prune_filters(model.train().double(), 0.5)
+    assert slim.training
+    assert slim.conv2.weight.dtype == torch.float64
+    assert not slim.conv1.weight.requires_grad
+    assert slim.conv2.weight.requires_grad
+
+
+class Residual(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = nn.Conv2d(4, 4, 3, padding=1)
+
+    def forward(self, x):
+        return x + self.inner(x)
+
+
+def tied():
+    conv = nn.Conv2d(4, 4, 3)
+    return nn.Sequential(nn.Conv2d(1, 4, 3), conv, nn.ReLU(), conv, nn.Conv2d(4, 2, 3))
+
+
+def tied_weight():
+    model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Conv2d(4, 4, 3), nn.Conv2d(4, 4, 3))
+    model[2].weight = model[1].weight
+    return model
+
+
+def lazy():
+    return nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.LazyLinear(3))
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        (lambda: Residual(), r"the network \(Residual\) is no nn\.Sequential.*Torch-Pruning"),
+        (
+            lambda: nn.Sequential(nn.Conv2d(1, 4, 3), Residual(), nn.Conv2d(4, 2, 3)),
+            r"^1 \(Residual\) cannot follow.*Torch-Pruning",
+        ),
+        (tied, r"^3 \(Conv2d\) shares its weights with 1\..*Torch-Pruning"),
+        (tied_weight, r"^2 \(Conv2d\) shares its weights with 1\."),
+        (lazy, "2 has no weights yet: show the network an image first"),
+        (
+            lambda: nn.Sequential(nn.Conv2d(1, 4, 3), nn.GroupNorm(2, 4), nn.Conv2d(4, 2, 3)),
+            r"^1 \(GroupNorm\) cannot follow",
+        ),
+        (
+            lambda: nn.Sequential(nn.Sequential(nn.Conv2d(1, 4, 3), nn.Linear(26, 5))),
+            r"^0\.1 \(Linear\) reads pictures; an nn\.Flatten\(\) belongs before it",
+        ),
+        (
+            lambda: nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(2), nn.Linear(676, 5)),
+            r"^1 \(Flatten\) cannot follow",
+        ),
+        (
+            lambda: nn.Sequential(nn.Linear(28, 6), nn.Flatten(), nn.Linear(168, 5)),
+            r"^2 \(Linear\) expects 168 inputs, but 0 gives 6",
+        ),
+        (lambda: nn.Sequential(nn.Flatten(), nn.Linear(784, 10)), "no filter to remove"),
+        (lambda: nn.Sequential(nn.Flatten()), "no convolution and no linear layer"),
+    ],
+)
+def test_what_is_no_chain_is_named_and_refused(network, message):
+    with pytest.raises(ValueError, match=message):
+        lab.prune_filters(network(), 0.5)
+
+
+def test_anything_may_stand_before_the_first_and_behind_the_last_layer():
+    model = nn.Sequential(
+        nn.GroupNorm(1, 1), nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(2704, 10)
+    )
+    model.append(nn.LogSoftmax(1)).append(nn.Unflatten(1, (2, 5)))
+    slim = lab.prune_filters(model, 0.5)
+    assert slim(torch.zeros(1, 1, 28, 28)).shape == (1, 2, 5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"amount": 1.5}, ValueError, r"amount=1\.5: the fraction to remove lies in \[0, 1\]"),
+        ({"amount": -0.1}, ValueError, r"lies in \[0, 1\]"),
+        ({"amount": 50}, ValueError, r"for 50% write 0\.5"),
+        ({"amount": float("nan")}, ValueError, r"lies in \[0, 1\]"),
+        ({"amount": "half"}, TypeError, "give a number"),
+        ({}, TypeError, "amount=None"),
+        ({"amount": {"conv9": 0.5}}, ValueError, "'conv9': choose from conv1, conv2, fc1"),
+        ({"amount": {"fc2": 0.5}}, ValueError, "'fc2': choose from conv1, conv2, fc1"),
+        ({"amount": {"fc1": 2}}, ValueError, "the amount for fc1=2"),
+        ({"amount": 0.5, "criterion": "best"}, ValueError, 'criterion=\'best\': choose "l1", "l2"'),
+        ({"amount": 0.5, "criterion": ["l1"]}, ValueError, "choose"),
+        ({"amount": 0.5, "criterion": lambda n, w: [1.0]}, ValueError, r"\(1,\) scores for conv1"),
+        (
+            {"amount": 0.5, "criterion": lambda n, w: w.weight.flatten(1).sum(1) * float("nan")},
+            ValueError,
+            "16 finite numbers",
+        ),
+        ({"amount": 0.5, "criterion": "activation"}, TypeError, "not NoneType"),
+        ({"amount": 0.5, "scope": "all"}, ValueError, "scope='all': choose"),
+        ({"amount": 0.5, "budget": {"macs": 10}}, ValueError, "either an amount or a budget"),
+        ({"budget": {"flops": 10}}, ValueError, "budget="),
+        ({"budget": {"macs": "10"}}, ValueError, "positive numbers"),
+        ({"budget": {"macs": 0}}, ValueError, "positive numbers"),
+        ({"budget": {}}, ValueError, "positive numbers"),
+        ({"budget": 10_000}, ValueError, "budget=10000"),
+    ],
+)
+def test_wrong_arguments(model, arguments, error, message):
+    with pytest.raises(error, match=message):
+        lab.prune_filters(model, **arguments)
+
+
+@pytest.mark.parametrize("criterion", ["activation", "taylor"])
+def test_empty_calibration(model, digits, criterion):
+    with pytest.raises(ValueError, match="calibration is empty: give it some hundreds"):
+        lab.prune_filters(model, 0.5, criterion, calibration=digits.train[:0])
+
+
+def test_weights_that_are_not_finite_or_not_there(model):
+    masked = copy.deepcopy(model)
+    prune.l1_unstructured(masked.conv2, "weight", amount=0.5)
+    with pytest.raises(ValueError, match=r"conv2\.weight is computed from other tensors"):
+        lab.prune_filters(masked, 0.5)
+    model.conv2.weight.data[3, 2, 1] = float("inf")
+    with pytest.raises(ValueError, match=r"conv2\.weight holds 3 values that are NaN or infinite"):
+        lab.prune_filters(model, 0.5)
+
+
+@pytest.mark.parametrize("kept", [[], [0, 0], [16], [-1, 2]])
+def test_wrong_filters_to_keep(model, kept):
+    with pytest.raises(ValueError, match=r"to keep of conv1.*at least one of 0 to 15, each once"):
+        lab.keep_filters(model, {"conv1": kept})
+    with pytest.raises(ValueError, match="'fc2': choose from"):
+        lab.keep_filters(model, {"fc2": [0]})
+
+
+@pytest.mark.parametrize("kept", [[0.5], 3, ["a"], None])
+def test_filters_to_keep_are_numbers(model, kept):
+    with pytest.raises(TypeError, match=r"of conv1 are given by their numbers, as \[0, 2\], not"):
+        lab.keep_filters(model, {"conv1": kept})
+    assert lab.keep_filters(model, {"conv1": torch.tensor([2, 0])}).widths == (2, 32, 64)
+
+
+def test_groups_must_stay_equal():
+    model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Conv2d(4, 4, 3, groups=2))
+    assert lab.keep_filters(model, {"0": [3, 1]})[1].in_channels == 2
+    with pytest.raises(ValueError, match=r"0 is tied to a grouped convolution.*block of 2"):
+        lab.keep_filters(model, {"0": [0, 1]})
