@@ -27,7 +27,7 @@ from labutils.study.tables import COLUMNS
 
 AMOUNTS = (0.3, 0.5, 0.7, 0.9)
 AHEAD = 200  # rows handed to an executor that are not measured yet
-THREADS = 1  # of a worker: those that share cores must not share threads too
+THREADS = 1  # of a worker: those on the same cores get in each other's way, forked ones hang
 
 
 class MethodError(TypeError, ValueError):
@@ -149,32 +149,22 @@ def measure_rows(
 def measure_row(task: Task, threads: int | None = None) -> dict[str, object]:
     """Prune and measure one network, wherever this runs; an error makes a row that tells it."""
     columns = task.columns
-    split = task.split or getattr(published(), columns["part"])[: columns["images"]]
+    row = {**dict.fromkeys(COLUMNS, math.nan), **columns, "widths": "", "error": ""}
     started = time.perf_counter()
     try:
         with cpu_threads(threads):
+            split = task.split or getattr(published(), columns["part"])[: columns["images"]]
             pruned = apply(task)
-            found = measure(pruned, split, reference=task.model, batch=columns["batch"])
+            row |= asdict(measure(pruned, split, reference=task.model, batch=columns["batch"]))
     except MethodError:
         raise
     except Exception as error:
-        return failed_row(task, error)
+        return row | {"error": " ".join(f"{type(error).__name__}: {error}".split())}
     before = sum(parameter.numel() for parameter in task.model.parameters())
-    return {
-        **columns,
-        **asdict(found),
-        "change": math.nan,  # known once the unpruned network is measured
-        "removed": 1 - found.nonzero / before,
-        "widths": "-".join(map(str, getattr(pruned, "widths", ()))),
-        "seconds": time.perf_counter() - started,
-        "error": "",
-    }
-
-
-def failed_row(task: Task, error: BaseException) -> dict[str, object]:
-    """Return the row of a task that ended in an error."""
-    message = " ".join(f"{type(error).__name__}: {error}".split())
-    return {**dict.fromkeys(COLUMNS, math.nan), **task.columns, "widths": "", "error": message}
+    row["removed"] = 1 - row["nonzero"] / before
+    row["widths"] = "-".join(map(str, getattr(pruned, "widths", ())))
+    row["seconds"] = time.perf_counter() - started
+    return row
 
 
 def apply(task: Task) -> nn.Module:

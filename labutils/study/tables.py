@@ -23,7 +23,7 @@ COLUMNS = [
 ]
 # The fingerprint of what `load_mnist` returns. Files that have no column `digits` are older
 # than it, and were measured on these.
-PUBLISHED = "019368b9066d"
+PUBLISHED = "e1141cbc4f1e"
 
 
 def save_comparison(table: pd.DataFrame, path: str | os.PathLike) -> Path:
