@@ -21,7 +21,7 @@ import labutils as lab
 from labutils import checks
 from labutils.checks import filters, masks, scan, sizes, tuning
 from labutils.checks.design import MIME
-from labutils.checks.values import unpack
+from classroom.values import unpack
 from labutils.checks.verdict import Attempt
 
 

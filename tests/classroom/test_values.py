@@ -17,13 +17,14 @@ from torch.nn.utils import prune
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import labutils as lab
-from labutils.checks import values
-from labutils.checks.values import DEEPEST, DTYPES, Foreign, Misfit, pack, unpack
+from classroom import values
+from classroom.values import DEEPEST, DTYPES, Foreign, Misfit, pack, unpack
+from labutils.checks.plain import plain
 
 
 def sent(value):
     """What arrives at the other end of a line of JSON."""
-    return unpack(json.loads(json.dumps(pack(value))))
+    return unpack(json.loads(json.dumps(pack(plain(value)))))
 
 
 def same(one, other):
