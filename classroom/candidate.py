@@ -39,7 +39,7 @@ def _shell() -> object:
     import values  # noqa: F401  (beside this file; loaded before the clock of the first cell runs)
     from IPython.core.interactiveshell import InteractiveShell
 
-    sys.path.pop(0)  # a student's code finds nothing of ours by name
+    sys.path.pop(0)  # no other file of this folder is in the way of a student's modules
     warnings.simplefilter("ignore")
     shell = InteractiveShell.instance()
     shell.history_manager.enabled = False

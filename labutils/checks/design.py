@@ -6,6 +6,8 @@ import zlib
 from collections.abc import Callable
 
 import torch
+from IPython import get_ipython
+from IPython.display import display
 from torch import Tensor, nn
 
 from labutils.base.digits import Digits, Split
@@ -73,7 +75,8 @@ def packed(network: nn.Module) -> dict:
 
 def packed_tensor(tensor: Tensor) -> list:
     """Return a tensor as JSON can hold it: its type, its shape, and its bytes as text."""
-    content = tensor.detach().reshape(-1).view(torch.uint8).numpy() if tensor.numel() else b""
+    flat = tensor.detach().contiguous().view(-1)
+    content = flat.view(torch.uint8).numpy() if len(flat) else b""
     text = base64.b64encode(zlib.compress(content, 1)).decode()
     return [str(tensor.dtype).removeprefix("torch."), list(tensor.shape), text]
 
@@ -99,13 +102,7 @@ def _measure(network: object, split: Split) -> tuple[float, int]:
 
 def _hand_in(network: nn.Module, text: str) -> None:
     """Show the line; a notebook keeps the network beside it, without showing it."""
-    try:
-        from IPython import get_ipython
-        from IPython.display import display
-    except ModuleNotFoundError:  # outside of Jupyter
-        print(text)
-        return
-    if get_ipython() is None:
+    if get_ipython() is None:  # outside of Jupyter
         print(text)
     else:
         display({"text/plain": text, MIME: packed(network)}, raw=True)

@@ -90,10 +90,9 @@ def _mistake(result: nn.Module, network: SimpleCNN, batches: Batches, rate: floa
         "only the first batch was used": {"batches": batches[:1]},
         "biases that were zero stayed zero: only weights have masks": {"mask": "biases too"},
     }  # fmt: skip
-    return likely(result, {
-        text: partial(_train, network, wrong.pop("batches", batches), rate, **wrong)
-        for text, wrong in mistakes.items()
-    })  # fmt: skip
+    train = partial(_train, network, learning_rate=rate)
+    wrongly = {text: {"batches": batches, **wrong} for text, wrong in mistakes.items()}
+    return likely(result, {text: partial(train, **wrong) for text, wrong in wrongly.items()})
 
 
 def _train(

@@ -235,6 +235,8 @@ def _show(value: object, digits: int = 6) -> str:
         return f"an object of type {value.kind}"
     if isinstance(value, Misfit):
         return f"a {value.kind} whose layers do not fit together"
+    if isinstance(value, Split):
+        return f"Split of {len(value)} images"
     if isinstance(value, Tensor):
         if value.numel() > SMALL:
             return _tensor(value.dtype, value.shape)
