@@ -244,7 +244,8 @@ def _show(value: object, digits: int = 6) -> str:
         return _show(value.tolist(), digits=4) + kind
     if isinstance(value, nn.Module):
         widths, kind = getattr(value, "widths", None), type(value).__name__
-        layers = f"{len(value)} {'layer' if len(value) == 1 else 'layers'}"
+        count = len(list(value.children()))
+        layers = f"{count} {'layer' if count == 1 else 'layers'}"
         return f"{kind}(widths={widths})" if widths else f"{kind} of {layers}"
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key}: {_show(part)}" for key, part in value.items()) + "}"
