@@ -160,7 +160,7 @@ def _walls(limits: Limits | None = None) -> list[str]:
 def _doors() -> list[str]:
     """Return what bubblewrap lets the code read: Python and its packages, the course's own."""
     home = lab_home()
-    shown = {sys.base_prefix, sys.prefix, str(CANDIDATE)}
+    shown = {sys.base_prefix, sys.prefix, str(CANDIDATE), str(CANDIDATE.with_name("values.py"))}
     shown |= {str(home / name) for name in ("labutils", "data", "models")}
     shown |= {path for path in sys.path if path.endswith("-packages") and os.path.isdir(path)}
     outer = sorted(shown, key=len)  # a folder before what lies in it

@@ -12,8 +12,8 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 import labutils as lab
 from classroom.assignment import NAME, SOURCE
+from classroom.values import pack
 from labutils.checks.design import MIME
-from labutils.checks.values import pack
 
 MARKER = re.compile(r"^\s*### (BEGIN|END) SOLUTION\n?", re.MULTILINE)
 
