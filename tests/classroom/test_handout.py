@@ -26,7 +26,7 @@ except ModuleNotFoundError:  # Python 3.10
     import tomli as tomllib
 
 
-CLASSROOM = str(PROJECT / "notebooks" / "assignment")
+CLASSROOM = str(PROJECT)
 ELSEWHERE = """
 import os, sys
 from pathlib import Path
