@@ -161,7 +161,8 @@ def _walls(limits: Limits | None = None) -> list[str]:
 def _doors() -> list[str]:
     """Return what bubblewrap lets the code read: Python and its packages, the course's own."""
     home = lab_home()
-    shown = {sys.base_prefix, sys.prefix, *map(str, (CANDIDATE, PROJECT / "labutils"))}
+    own = (CANDIDATE, CANDIDATE.with_name("values.py"), PROJECT / "labutils")
+    shown = {sys.base_prefix, sys.prefix, *map(str, own)}
     shown |= {str(home / name) for name in ("data", "models")}
     shown |= {path for path in sys.path if path.endswith("-packages") and os.path.isdir(path)}
     outer = sorted(shown, key=len)  # a folder before what lies in it

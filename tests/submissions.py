@@ -28,8 +28,8 @@ from classroom import grade
 from classroom.assignment import NAME, SOURCE
 from classroom.examine import course_file
 from classroom.gradebook import Course
+from classroom.values import pack
 from labutils.checks.design import MIME
-from labutils.checks.values import pack
 
 MARKER = re.compile(r"^\s*### (BEGIN|END) SOLUTION\n?", re.MULTILINE)
 POINTS = {f"exercise {n}": p for n, p in enumerate((10, 12, 12, 12, 10, 14, 12, 10), 1)}
