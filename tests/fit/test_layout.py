@@ -3,10 +3,10 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
+from labutils.fit.layout import channels_last, fast_forward
 from torch import nn
 
 import labutils as lab
-from labutils.fit.layout import channels_last, fast_forward
 
 
 @pytest.mark.parametrize("shape", [(5, 1, 28, 28), (5, 3, 4, 6), (0, 1, 28, 28), (5, 784)])

@@ -3,10 +3,10 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
+from labutils.prune.saliency import prune_snip, weight_saliency
 from torch import nn
 
 import labutils as lab
-from labutils.prune.saliency import prune_snip, weight_saliency
 
 
 @pytest.fixture
