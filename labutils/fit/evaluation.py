@@ -177,8 +177,8 @@ def wilson_interval(correct: int, total: int) -> tuple[float, float]:
     >>> [round(bound, 4) for bound in wilson_interval(9900, 10000)]
     [0.9879, 0.9918]
     """
-    given.whole(total, "total")
-    given.whole(correct, "correct", 0, total)
+    total = given.whole(total, "total")
+    correct = given.whole(correct, "correct", 0, total)
     share, weight = correct / total, Z_95 * Z_95 / total
     centre = share + weight / 2
     spread = math.sqrt(share * (1 - share) * weight + weight * weight / 4)

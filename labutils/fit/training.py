@@ -276,7 +276,7 @@ def _one_cycle(step: int, steps: int) -> float:
 
 def steps_of(digits: Digits, epochs: int, batch_size: int) -> int:
     """Return how many steps so many epochs take."""
-    return epochs * math.ceil(len(digits.train.labels) / batch_size)
+    return int(epochs) * math.ceil(len(digits.train.labels) / int(batch_size))
 
 
 def epochs_before(model: nn.Module) -> int:
@@ -289,6 +289,11 @@ def epochs_before(model: nn.Module) -> int:
 
 def adamw(model: nn.Module, learning_rate: float, weight_decay: float) -> Optimizer:
     """Return the optimizer used where none is given."""
+    if any(parameter.dtype == torch.float16 for parameter in model.parameters()):
+        raise ValueError(
+            "AdamW's smallest divisor is 0 in float16: train the network in float32 "
+            "(model.float()), then halve it (model.half())."
+        )
     return torch.optim.AdamW(
         model.parameters(), lr=learning_rate, weight_decay=weight_decay, fused=True
     )
@@ -340,7 +345,7 @@ def finite(loss: Tensor, history: History, scheduler: LRScheduler) -> Tensor:
         raise FloatingPointError(
             f"The loss became {loss.item()} in epoch {len(history.loss) + 1} (learning rate "
             f"{scheduler.get_last_lr()[0]:.2g}): try a learning_rate ten times smaller, on a "
-            "network trained anew, and look for NaN in the images."
+            "network trained anew, and look for NaN in the weights."
         )
     return loss
 

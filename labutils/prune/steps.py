@@ -256,7 +256,7 @@ def rising_amounts(amount: float, steps: int) -> list[float]:
     >>> [round(part, 2) for part in rising_amounts(0.9, 2)]
     [0.68, 0.9]
     """
-    given.whole(steps, "steps", 1, MOST_AMOUNTS)
+    steps = given.whole(steps, "steps", 1, MOST_AMOUNTS)
     if not 0 < given.amount(amount) < 1:
         return [float(amount)]
     return [*(1 - (1 - amount) ** (step / steps) for step in range(1, steps)), amount]
