@@ -14,9 +14,8 @@ try:
     from labutils.cost.macs import count_macs, layer_table
     from labutils.cost.sizes import model_bytes, sparse_bytes
     from labutils.fit.evaluation import evaluate, mean_interval, predict, wilson_interval
-    from labutils.fit.recovery import fine_tune, reinitialised, rewind, train_sparse
-    from labutils.fit.schedules import cubic_amount, learning_rates
-    from labutils.fit.training import train
+    from labutils.fit.recovery import reinitialised, rewind
+    from labutils.fit.training import fine_tune, learning_rates, train
     from labutils.look.chooser import network_chooser
     from labutils.look.explorer import pruning_explorer
     from labutils.look.figures import (
@@ -36,7 +35,12 @@ try:
     from labutils.look.recovery_explorer import recovery_explorer
     from labutils.look.recovery_figures import seed_dots, step_curves
     from labutils.prune.filters import filter_scores, keep_filters, prune_filters
-    from labutils.prune.steps import prune_iteratively
+    from labutils.prune.steps import (
+        cubic_amount,
+        prune_iteratively,
+        rising_amounts,
+        train_sparse,
+    )
     from labutils.prune.weights import (
         magnitude_mask,
         prune_magnitude,
@@ -47,7 +51,7 @@ try:
     from labutils.study.comparison import compare
     from labutils.study.findings import paired_latency, pareto_front, report, verdict
     from labutils.study.measurement import measure
-    from labutils.study.methods import prune_and_tune, rising_amounts, train_from_scratch
+    from labutils.study.methods import prune_and_tune, train_from_scratch
     from labutils.study.tables import load_comparison
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(

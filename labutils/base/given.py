@@ -21,10 +21,16 @@ from labutils.base.digits import Digits, Split
 SEEDS = 2**63  # what PyTorch's generators take
 
 
-def network(value: object, name: str = "model") -> nn.Module:
-    """Return a network with parameters."""
+def module(value: object, name: str = "model") -> nn.Module:
+    """Return a network, be it without parameters, as one of integers."""
     if not isinstance(value, nn.Module):
         raise TypeError(f"{name} is {_kind(value)}: give a network, as load_pretrained().")
+    return value
+
+
+def network(value: object, name: str = "model") -> nn.Module:
+    """Return a network with parameters."""
+    module(value, name)
     if next(value.parameters(), None) is None:
         raise ValueError(f"{name} is a {type(value).__name__} without parameters: give a network.")
     return value
@@ -45,7 +51,7 @@ def split(value: object, name: str = "split") -> Split:
         raise TypeError(
             f"{name} is {_kind(value)}: give images and labels as a Split, as digits.validation."
         )
-    if len(value) == 0:
+    if len(value.labels) == 0:
         raise ValueError(f"{name} is empty: give at least one image with its label.")
     images(value.images, f"{name}.images")
     if value.labels.dtype != torch.int64 or value.labels.dim() != 1:

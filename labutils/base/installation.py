@@ -13,7 +13,6 @@ from packaging.requirements import Requirement
 from labutils.base.digits import load_mnist
 from labutils.base.files import load_pretrained
 from labutils.base.home import lab_home
-from labutils.fit.training import best_device
 
 DISTRIBUTION = "eai-pruning-lab"
 FREE_DISK = 0.5e9  # bytes: the unpacked digits, the networks and the pages the lessons write
@@ -102,7 +101,7 @@ def _packages() -> list[Check]:
 
 
 def _device() -> Check:
-    device = best_device()
+    device = torch.device("cpu")
     name = torch.cuda.get_device_name() if device.type == "cuda" else device.type.upper()
     return Check("computes on", f"{name}, {torch.get_num_threads()} CPU threads", ok=True)
 

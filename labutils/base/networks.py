@@ -1,8 +1,6 @@
 """The networks: one small CNN for the lessons, two from the pruning papers."""
 
-import contextlib
 from collections import OrderedDict
-from collections.abc import Iterator
 
 from torch import nn
 
@@ -139,15 +137,3 @@ class LeNet5(Network):
 NETWORKS: dict[str, type[Network]] = {
     network.__name__: network for network in (SimpleCNN, LeNet300, LeNet5)
 }
-
-
-@contextlib.contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Put a network into evaluation mode for a `with` block, then back as it was."""
-    training = [module for module in model.modules() if module.training]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True

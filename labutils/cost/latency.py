@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from labutils.base.networks import evaluating
+from labutils.fit.evaluation import evaluating
 
 
 def latency(

@@ -7,7 +7,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from labutils.base.networks import evaluating
+from labutils.fit.evaluation import evaluating
 
 
 def layer_table(model: nn.Module, image_shape: tuple[int, ...] = (1, 28, 28)) -> pd.DataFrame:

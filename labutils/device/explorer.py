@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from labutils.base.digits import Digits
-from labutils.base.networks import evaluating
 from labutils.device.boards import Board, check_board
 from labutils.device.quantization import Int8Network
 from labutils.device.tables import Variant
+from labutils.fit.evaluation import evaluating
 from labutils.look import panels
 
 PICK, DRAW = "pick a test image", "draw a digit"

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from labutils.base.digits import Split, check_calibration
-from labutils.base.networks import evaluating
 from labutils.base.writing import write_whole
 from labutils.cost.latency import latency
 from labutils.device._extra import needed
+from labutils.fit.evaluation import evaluating
 
 IMAGE = (1, 28, 28)
 INPUT, OUTPUT = "images", "logits"

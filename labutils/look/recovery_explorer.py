@@ -10,9 +10,7 @@ from torch import nn
 
 from labutils.base.digits import Digits
 from labutils.fit.evaluation import Evaluation, evaluate
-from labutils.fit.recovery import recovery_steps
-from labutils.fit.schedules import SCHEDULES
-from labutils.fit.training import BATCH_SIZE, steps_of
+from labutils.fit.training import BATCH_SIZE, SCHEDULES, recovery_steps, steps_of
 from labutils.look.panels import problem
 from labutils.look.svg import (
     HEIGHT,

@@ -11,10 +11,9 @@ from torch import Tensor, nn
 
 from labutils.base.digits import Split, check_calibration
 from labutils.base.layers import check_amount, check_amounts, finite_weight, prunable_layers
-from labutils.base.networks import evaluating
 from labutils.cost.macs import count_macs
 from labutils.cost.sizes import dense_bytes
-from labutils.fit.evaluation import BATCH
+from labutils.fit.evaluation import BATCH, evaluating
 from labutils.prune.dependencies import Channels, cut, read_chain
 
 Scores = dict[str, Tensor]

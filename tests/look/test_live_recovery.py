@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import labutils as lab
-from labutils.fit.schedules import SCHEDULES
+from labutils.fit.training import SCHEDULES
 from labutils.look import recovery_explorer as live_recovery
 
 
