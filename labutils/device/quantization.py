@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from labutils.base import given
 from labutils.base.digits import Split, check_calibration
-from labutils.base.layers import finite_weight
 from labutils.base.networks import SimpleCNN
 from labutils.fit.evaluation import BATCH
 
@@ -129,7 +129,7 @@ def quantize_int8(model: SimpleCNN, calibration: Split, *, per_channel: bool = T
         )
     check_calibration("Quantization", calibration)
     layers = {name: getattr(model, name) for name in LAYERS}
-    weights = {name: finite_weight(name, layer).detach() for name, layer in layers.items()}
+    weights = {name: given.finite(layer.weight, f"{name}.weight") for name, layer in layers.items()}
     for name, layer in layers.items():
         if not layer.bias.isfinite().all():
             raise ValueError(f"{name}.bias holds values that are NaN or infinite.")
