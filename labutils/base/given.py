@@ -56,6 +56,18 @@ def split(value: object, name: str = "split") -> Split:
     return value
 
 
+def calibration(value: object, what: str) -> Split:
+    """Return images with labels for `what` to look at, before it changes a network."""
+    if not isinstance(value, Split):
+        raise TypeError(
+            f"{what} looks at images: give it calibration=digits.train[:1000] (images and labels "
+            f"as a Split), not {_kind(value)}."
+        )
+    if len(value) == 0:
+        raise ValueError("calibration is empty: give it some hundreds of training images.")
+    return split(value, "calibration")
+
+
 def images(value: object, name: str = "images") -> Tensor:
     """Return images N x channels x height x width: floating-point, finite."""
     tensor(value, name)
@@ -156,15 +168,15 @@ def choice(value: object, name: str, known: Collection[str]) -> str:
 
 def path(value: object, name: str = "path") -> Path:
     """Return the path of a file: there, or possible to make."""
-    if not isinstance(value, (str, os.PathLike)) or not str(value).strip():
+    usable = isinstance(value, (str, os.PathLike)) and str(value).strip()
+    if not usable or "\0" in str(value):
         raise TypeError(f"{name}={_short(value)}: give the path of a file, as 'models/mine.pth'.")
     found = Path(value)
     if found.is_dir():
         raise IsADirectoryError(f"{found.resolve()} is a folder: give the path of a file in it.")
-    if found.parent.exists() and not found.parent.is_dir():
-        raise NotADirectoryError(
-            f"{found.parent.resolve()} is a file: nothing can lie below it; give another path."
-        )
+    below = next(place for place in found.absolute().parents if place.exists())
+    if not below.is_dir():
+        raise NotADirectoryError(f"{below} is a file: nothing can lie below it; give another path.")
     return found
 
 
