@@ -79,7 +79,7 @@ def load_model(path: str | os.PathLike) -> nn.Module:
     path = given.path(path)
     if not path.is_file():
         raise FileNotFoundError(
-            f"There is no file {path.resolve()}: lesson 01 writes models/mnist_cnn.pth, and "
+            f"There is no file {path.absolute()}: lesson 01 writes models/mnist_cnn.pth, and "
             "load_pretrained() needs no file of yours."
         )
     try:

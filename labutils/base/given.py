@@ -53,6 +53,8 @@ def split(value: object, name: str = "split") -> Split:
             f"{name}.labels is a {value.labels.dtype} tensor of shape "
             f"{tuple(value.labels.shape)}: give int64 numbers, one for each image."
         )
+    if int(value.labels.min()) < 0:
+        raise ValueError(f"{name}.labels holds {int(value.labels.min())}: give 0 or more.")
     return value
 
 

@@ -41,8 +41,7 @@ def check_installation() -> "pd.io.formats.style.Styler":
     table.insert(0, "ok", table["to do"] == "")
     return (
         table.style.hide(axis="index")
-        .format(lambda ok: "✓ ok" if ok else "✗ fix", subset="ok")
-        .format(escape="html", subset=["what", "found", "to do"])
+        .format({"ok": lambda ok: "✓ ok" if ok else "✗ fix"}, escape="html")
         .map(lambda ok: f"color: white; background: {GREEN if ok else RED}", subset="ok")
         .set_table_styles([{"selector": "th, td", "props": "text-align: left"}])
         .set_uuid("installation")

@@ -65,10 +65,10 @@ def _clear_errors(path: Path) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         raise FileNotFoundError(
-            f"The folder {path.parent.resolve()} is not there: make it first, or choose another."
+            f"The folder {path.parent.absolute()} is not there: make it first, or choose another."
         ) from error
     except OSError as error:
         raise type(error)(
-            f"{path.resolve()} cannot be written ({error.strerror}): choose a folder of your own, "
+            f"{path.absolute()} cannot be written ({error.strerror}): choose a folder of your own, "
             "on a disk with room."
         ) from error
