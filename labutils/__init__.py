@@ -2,6 +2,10 @@
 
 import sys
 
+from labutils.base.threads import spin_less
+
+spin_less()  # before PyTorch is loaded
+
 try:
     from labutils.base.digits import Digits, Split, load_mnist
     from labutils.base.files import load_model, load_pretrained, save_model

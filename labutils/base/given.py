@@ -78,6 +78,8 @@ def split(value: object, name: str = "split") -> Split:
             f"{name}.labels is a {value.labels.dtype} tensor of shape "
             f"{tuple(value.labels.shape)}: give int64 numbers, one for each image."
         )
+    if int(value.labels.min()) < 0:
+        raise ValueError(f"{name}.labels holds {int(value.labels.min())}: give 0 or more.")
     return value
 
 
@@ -220,15 +222,15 @@ def choices(value: object, name: str, known: Collection[str]) -> list[str]:
 
 def path(value: object, name: str = "path") -> Path:
     """Return the path of a file: there, or possible to make."""
-    if not isinstance(value, (str, os.PathLike)) or not str(value).strip():
+    usable = isinstance(value, (str, os.PathLike)) and str(value).strip()
+    if not usable or "\0" in str(value):
         raise TypeError(f"{name}={_short(value)}: give the path of a file, as 'models/mine.pth'.")
     found = Path(value)
     if found.is_dir():
         raise IsADirectoryError(f"{found.resolve()} is a folder: give the path of a file in it.")
-    if found.parent.exists() and not found.parent.is_dir():
-        raise NotADirectoryError(
-            f"{found.parent.resolve()} is a file: nothing can lie below it; give another path."
-        )
+    below = next(place for place in found.absolute().parents if place.exists())
+    if not below.is_dir():
+        raise NotADirectoryError(f"{below} is a file: nothing can lie below it; give another path.")
     return found
 
 

@@ -4,7 +4,10 @@ from collections import OrderedDict
 
 from torch import nn
 
+from labutils.base import given
+
 CLASSES = 10
+WIDEST = 100_000  # more would be a slip, and take all memory there is
 
 
 class Network(nn.Sequential):
@@ -35,18 +38,16 @@ class Network(nn.Sequential):
     @classmethod
     def checked(cls, widths: tuple[int, ...]) -> tuple[int, ...]:
         """Return the widths as a tuple, or say what is wrong with them."""
-        wanted = len(cls.counted)
         try:
-            given = tuple(widths)
-        except TypeError:
-            given = (widths,)
-        whole = all(type(width) is int and width >= 1 for width in given)
-        if len(given) != wanted or not whole:
+            checked = tuple(given.whole(width, "width", 1, WIDEST) for width in widths)
+        except (TypeError, ValueError):
+            checked = ()
+        if len(checked) != len(cls.counted):
             raise ValueError(
-                f"{cls.__name__} got widths={widths!r}: give {wanted} whole numbers of at "
-                f"least 1, for {', '.join(cls.counted)}."
+                f"{cls.__name__} got widths={widths!r}: give {len(cls.counted)} whole numbers "
+                f"from 1 to {WIDEST:,}, for {', '.join(cls.counted)}."
             )
-        return given
+        return checked
 
 
 class SimpleCNN(Network):
