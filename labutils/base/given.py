@@ -73,7 +73,7 @@ def tensor(value: object, name: str) -> Tensor:
         raise TypeError(f"{name} is {_kind(value)}: give a tensor.")
     if value.numel() == 0:
         raise ValueError(f"{name} is empty (shape {tuple(value.shape)}): give at least one number.")
-    if not math.isfinite(float(value.float().sum())):  # one pass, no tensor of its size
+    if not math.isfinite(float(value.detach().float().sum())):  # one pass, no tensor of its size
         raise ValueError(f"{name} holds NaN or infinity: give finite numbers.")
     return value
 
@@ -180,6 +180,28 @@ def table(value: object, columns: Collection[str], name: str = "table") -> pd.Da
         )
     if value.empty:
         raise ValueError(f"{name} has no rows: there is nothing to work with.")
+    return value
+
+
+def numbers(value: object, columns: Collection[str], name: str = "table") -> pd.DataFrame:
+    """Return a table in which each of these columns holds a finite number somewhere."""
+    table(value, columns, name)
+    for column in columns:
+        is_number = pd.api.types.is_numeric_dtype(value[column])
+        if not is_number or not value[column].abs().lt(math.inf).any():
+            raise ValueError(
+                f"{name}: the column {column!r} holds no finite number, so there is nothing to "
+                "work with; give one that was measured."
+            )
+    return value
+
+
+def named(value: object, name: str, example: str) -> Mapping:
+    """Return a dictionary from names, with at least one entry; `example` is one in code."""
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{name} is {_kind(value)}: give a dictionary, as {example}.")
+    if not value:
+        raise ValueError(f"{name} is empty: give at least one entry, as {example}.")
     return value
 
 

@@ -13,7 +13,7 @@ from labutils.base.networks import evaluating
 from labutils.device.boards import Board, check_board
 from labutils.device.quantization import Int8Network
 from labutils.device.tables import Variant
-from labutils.look import panels
+from labutils.look import panels, widgets
 
 PICK, DRAW = "pick a test image", "draw a digit"
 DEVICE, LAPTOP = "#0072B2", "#E69F00"
@@ -108,7 +108,7 @@ class DeviceExplorer(ipywidgets.VBox):
         try:
             from labutils.device.pad import Pad
         except ModuleNotFoundError as error:
-            return None, ipywidgets.HTML(panels.problem(error))
+            return None, ipywidgets.HTML(widgets.problem(error))
         pad = Pad()
         pad.observe(lambda _change: self._answer(), "pixels")
         return pad, ipywidgets.HBox([pad, self.clear])
@@ -128,7 +128,7 @@ class DeviceExplorer(ipywidgets.VBox):
             self.answer = self._ask(self.variant.value, *self.image)
             self.page.value = page(self.answer)
         except Exception as error:  # shown where the reader looks, and raised for the tests
-            self.page.value = panels.problem(error)
+            self.page.value = widgets.problem(error)
             raise
 
     def _ask(self, name: str, image: Tensor, label: int | None) -> Answer:
