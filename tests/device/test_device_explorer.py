@@ -38,7 +38,7 @@ def test_every_move_is_answered(explorer, variants, digits):
     assert "bit for bit the same" in explorer.page.value
     for number in (0, 77, 9_999):
         explorer.number.value = number
-        image = network.whole_numbers(digits.test.images[number : number + 1])
+        image = network.integers(digits.test.images[number : number + 1])
         assert torch.equal(explorer.answer.device, network.sums(image)[0])
         assert torch.equal(explorer.answer.laptop, explorer.answer.device)
         assert f"(it is a {int(digits.test.labels[number])})" in explorer.page.value

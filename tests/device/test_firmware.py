@@ -58,7 +58,7 @@ def test_sizes_of_the_formats():
 def test_whole_numbers_are_exact_on_a_thousand_images(pruned, digits, calibration, format):
     network = quantize_int8(pruned, calibration)
     firmware = Firmware(network, dict.fromkeys(("conv2", "fc1", "fc2"), format))
-    images = network.whole_numbers(digits.test.images[:1000])
+    images = network.integers(digits.test.images[:1000])
     assert torch.equal(firmware.logits(images), network.sums(images))
 
 
@@ -70,7 +70,7 @@ def test_any_widths_on_any_processor(digits, calibration, processor, widths):
     for format in ("dense", "gaps"):
         network = quantize_int8(model, calibration)
         firmware = Firmware(network, {"conv2": format, "fc1": format}, processor)
-        images = network.whole_numbers(digits.test.images[:3])
+        images = network.integers(digits.test.images[:3])
         assert torch.equal(firmware.logits(images), network.sums(images))
 
 

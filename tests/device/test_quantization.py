@@ -52,7 +52,7 @@ def scaled(layer, o, value):
 def test_reference_is_exact(model, digits, calibration, per_channel):
     slim = lab.prune_filters(model, {"conv1": 0.8, "conv2": 0.9, "fc1": 0.9})
     network = quantize_int8(slim, calibration, per_channel=per_channel)
-    images = network.whole_numbers(digits.test.images[:3])
+    images = network.integers(digits.test.images[:3])
     assert network.sums(images).tolist() == [by_hand(network, image) for image in images]
 
 
