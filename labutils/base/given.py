@@ -22,10 +22,10 @@ SEEDS = 2**63  # what PyTorch's generators take
 
 
 def network(value: object, name: str = "model") -> nn.Module:
-    """Return a network with parameters, or buffers as those in int8 have."""
+    """Return a network with parameters."""
     if not isinstance(value, nn.Module):
         raise TypeError(f"{name} is {_kind(value)}: give a network, as load_pretrained().")
-    if next(value.parameters(), next(value.buffers(), None)) is None:
+    if next(value.parameters(), None) is None:
         raise ValueError(f"{name} is a {type(value).__name__} without parameters: give a network.")
     return value
 

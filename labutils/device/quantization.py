@@ -86,7 +86,7 @@ class Int8Network(nn.Module):
     ) -> None:
         super().__init__()
         self.layers, self.input_scale = layers, input_scale
-        self.register_buffer("output_scale", output_scale)
+        self.output_scale = nn.Parameter(output_scale, requires_grad=False)
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -94,9 +94,13 @@ class Int8Network(nn.Module):
         return tuple(len(layer.weight) for layer in self.layers[:-1])
 
     def integers(self, images: Tensor) -> Tensor:
-        """Turn real images N x 1 x 28 x 28 into int8, on the CPU, where integers are exact."""
-        if not given.tensor(images, "images").is_floating_point():
-            raise TypeError(f"images are {images.dtype}: give real ones, as digits.test.images.")
+        """Turn real images, one or N x 1 x 28 x 28, into int8, on the CPU."""
+        real = given.tensor(images, "images").is_floating_point()
+        if not real or tuple(images.shape[-3:]) != (1, 28, 28):
+            raise ValueError(
+                f"images are a {images.dtype} tensor of shape {tuple(images.shape)}: give real "
+                "ones of 1 x 28 x 28, as digits.test.images."
+            )
         return _round(images.cpu() / self.input_scale)
 
     def sums(self, images: Tensor) -> Tensor:

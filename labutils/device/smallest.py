@@ -25,7 +25,7 @@ def load_smallest(accuracy: float) -> SimpleCNN:
     FileNotFoundError
         The folder is missing, as when labutils was installed without its project.
     """
-    if accuracy not in ACCURACIES:
+    if given.positive(accuracy, "accuracy") not in ACCURACIES:
         raise ValueError(f"accuracy={accuracy!r}: choose {' or '.join(map(str, ACCURACIES))}.")
     return load_model(lab_home() / "models" / "smallest" / f"simple_cnn_{accuracy}.pth")
 

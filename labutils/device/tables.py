@@ -122,6 +122,7 @@ def format_table(
     """
     from labutils.device.firmware import Firmware
 
+    given.network(model)
     rows, image = [], given.split(calibration, "calibration").images[0]
     layers = [given.choice(name, "layers", SPARSE_LAYERS) for name in _several(layers, "layers")]
     densities = [

@@ -43,7 +43,7 @@ def qualify(
     -------
     Table with the columns `method`, `amount`, `accuracy`, `kB`, `ms`, `MACs`, `parameters`.
     """
-    given.table(table, NEEDED)
+    given.numbers(given.table(table, NEEDED), ["accuracy", "bytes_compressed"])
     kilobytes = given.positive(kilobytes, "kilobytes", zero=True)
     milliseconds = given.positive(milliseconds, "milliseconds", zero=True)
     accuracy = given.fraction(accuracy, "accuracy", "the least accuracy")

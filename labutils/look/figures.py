@@ -97,7 +97,11 @@ def show(figure: Figure, alt: str) -> None:
 def digit_grid(images: Tensor, titles: Sequence[str] = (), columns: int = 10) -> Figure:
     """Draw images N x 1 x 28 x 28 side by side, each under its title (there may be fewer)."""
     images = _shaped(given.images(images), "images", "N x 1 x 28 x 28", None, 1, None, None)
-    if isinstance(titles, str) or not isinstance(titles, Sequence) or len(titles) > len(images):
+    if (
+        isinstance(titles, (str, bytes))
+        or not isinstance(titles, Sequence)
+        or len(titles) > len(images)
+    ):
         raise TypeError(
             f"titles={titles!r:.60}: give a list, one for each of {len(images)} images."
         )
@@ -345,6 +349,8 @@ def _by_method(table: pd.DataFrame, column: str) -> dict[str, pd.DataFrame]:
 
 def _against_amount(curves: Mapping[str, pd.DataFrame], dense: float, removed: str) -> Figure:
     """Draw bands over the amount that was removed."""
+    if not isinstance(removed, str):
+        raise TypeError(f"removed={removed!r:.60}: say in words what was removed.")
     figure = Figure(figsize=(6.5, 3.4))
     axes = figure.subplots()
     _draw_bands(axes, curves, dense)
@@ -470,6 +476,8 @@ def step_curves(
     dense : accuracy of the unpruned network, drawn as a line in the panel of `accuracy`
     """
     given.named(panels, "panels", "{'accuracy': 'accuracy'}")
+    if dense is not None:
+        given.fraction(dense, "dense", "the accuracy of the unpruned network")
     for name, run in given.named(runs, "runs", "{'90% pruned': table}").items():
         given.numbers(run, ["step", *panels], f"runs[{name!r}]")
     figure = Figure(figsize=(6.5, 0.8 + 1.9 * len(panels)))

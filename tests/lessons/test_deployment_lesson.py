@@ -26,7 +26,8 @@ def blocked(tmp_path):
     startup = tmp_path / "ipython" / "profile_default" / "startup"
     startup.mkdir(parents=True)
     (startup / "few.py").write_text(FEW)
-    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(PROJECT)]), "IPYTHONDIR": str(tmp_path / "ipython")}
+    path = os.pathsep.join([str(tmp_path), str(PROJECT)])
+    return {**os.environ, "PYTHONPATH": path, "IPYTHONDIR": str(tmp_path / "ipython")}
 
 
 def test_stored_results_are_shown_and_said_to_be(blocked):
