@@ -65,10 +65,10 @@ def in_the_kernel(model: lab.SimpleCNN, digits: lab.Digits, remove: str) -> None
     spread(f"kernel, {remove}: slider event to first answer", first, 100)
 
     def work_out() -> None:
-        for _ in explorer.study.exact(explorer.setting):
+        for _ in explorer.views.exact(explorer.setting):
             pass
-        explorer.study.measure(explorer.setting)
-        explorer.study.look(explorer.setting)
+        explorer.views.measure(explorer.setting)
+        explorer.views.look(explorer.setting)
 
     exact = []
     for percent in range(51, 71):

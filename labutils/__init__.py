@@ -31,13 +31,14 @@ try:
         learning_curves,
         network_diagram,
         score_bars,
+        seed_dots,
         sensitivity_curves,
         show,
+        step_curves,
         tensors_side_by_side,
         weight_histograms,
     )
     from labutils.look.recovery_explorer import recovery_explorer
-    from labutils.look.recovery_figures import seed_dots, step_curves
     from labutils.prune.filters import filter_scores, keep_filters, prune_filters
     from labutils.prune.steps import (
         cubic_amount,

@@ -217,10 +217,3 @@ def _explain(raw: Path, error: Exception) -> Exception:
                 f"{md5}) and could not be downloaded again: {remedy}"
             )
     return OSError(f"MNIST could not be unpacked in {raw}: {error}")
-
-
-def check_calibration(what: str, calibration: object) -> None:
-    """Be the old name of `given.calibration`."""
-    from labutils.base import given
-
-    given.calibration(calibration, what)

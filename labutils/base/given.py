@@ -256,6 +256,28 @@ def shape(value: object, name: str = "image_shape") -> tuple[int, ...]:
     return tuple(whole(size, f"{name}[{place}]") for place, size in enumerate(value))
 
 
+def numbers(value: object, columns: Collection[str], name: str = "table") -> pd.DataFrame:
+    """Return a table in which each of these columns holds a finite number somewhere."""
+    table(value, columns, name)
+    for column in columns:
+        is_number = pd.api.types.is_numeric_dtype(value[column])
+        if not is_number or not value[column].abs().lt(math.inf).any():
+            raise ValueError(
+                f"{name}: the column {column!r} holds no finite number, so there is nothing to "
+                "work with; give one that was measured."
+            )
+    return value
+
+
+def named(value: object, name: str, example: str) -> Mapping:
+    """Return a dictionary from names, with at least one entry; `example` is one in code."""
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{name} is {_kind(value)}: give a dictionary, as {example}.")
+    if not value:
+        raise ValueError(f"{name} is empty: give at least one entry, as {example}.")
+    return value
+
+
 def device(value: torch.device | str | None) -> torch.device:
     """Return where to compute: the CPU if nothing is said, a GPU when asked for."""
     try:
