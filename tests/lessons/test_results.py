@@ -1,15 +1,9 @@
 """The measured tables kept in the repository are whole, and say what their README says."""
 
-import importlib.util
-
 import pytest
-from conftest import PROJECT
+import recovery
 
 import labutils as lab
-
-spec = importlib.util.spec_from_file_location("recovery", PROJECT / "benchmarks" / "recovery.py")
-recovery = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(recovery)
 
 
 @pytest.mark.parametrize("kind", recovery.STUDIES)
