@@ -126,7 +126,7 @@ def jupyterlab(browser: Browser, address: str) -> Page:
     """Open JupyterLab, without what was open in it before."""
     page = browser.new_page(viewport={"width": 1280, "height": 900})
     page.set_default_timeout(90_000)  # of waiting for a condition: a busy machine is slow
-    page.goto(address.replace("/lab?", "/lab?reset&"))
+    page.goto(address.replace("/lab?", "/lab/tree/notebooks?reset&"))
     page.wait_for_function("window.jupyterapp?.restored.then(() => true)")
     return page
 
@@ -135,12 +135,11 @@ def open_lesson(page: Page, lesson: str) -> None:
     """Open a lesson in place of the one before, and wait until its kernel is ready."""
     page.evaluate(
         """async path => {
-            const {commands, shell} = window.jupyterapp;
-            for (const panel of [...shell.widgets('main')]) {
-                void panel.sessionContext?.shutdown();
-                panel.dispose();
-            }
+            const {commands, serviceManager, shell} = window.jupyterapp;
+            const before = [...shell.widgets('main')];
+            await serviceManager.sessions.shutdownAll();
             await commands.execute('docmanager:open', {path});
+            before.forEach(panel => panel.dispose());
         }""",
         f"notebooks/{lesson}.ipynb",
     )

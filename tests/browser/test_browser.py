@@ -236,6 +236,7 @@ def test_recovery_runs_and_stops(page):
         explorer.locator(f"tr[data-run='{run}'] [data-figure=result]") for run in range(2)
     )
     first.filter(has_text=re.compile(r"^\d+\.\d\d% \(")).wait_for()
+    explorer.locator(".noUi-handle").nth(1).press("End")  # epochs: time enough to stop it
     explorer.get_by_role("button", name="Run").click()
     second.filter(has_text="running").wait_for()
     explorer.get_by_role("button", name="Stop").click()

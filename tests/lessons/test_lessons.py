@@ -98,6 +98,7 @@ def course(tmp_path, monkeypatch, good):
     return path
 
 
+@pytest.mark.slow
 def test_storing_twice_changes_no_text(course):
     lessons.store([])
     stored = course.read_bytes()
@@ -108,6 +109,7 @@ def test_storing_twice_changes_no_text(course):
     assert course.read_bytes() != stored  # the time of day is another one
 
 
+@pytest.mark.slow
 def test_run_makes_pages_and_leaves_notebooks(course):
     before = course.read_bytes()
     lessons.run([])
@@ -116,6 +118,7 @@ def test_run_makes_pages_and_leaves_notebooks(course):
     assert course.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_failing_lesson_is_named_and_not_stored(course):
     notebook = nbformat.read(course, as_version=4)
     notebook.cells[1].source = "1 / 0"

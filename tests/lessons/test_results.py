@@ -26,6 +26,7 @@ def test_readme_has_the_means(kind):
     assert "\n".join(recovery.lines(kind)) in readme
 
 
+@pytest.mark.slow
 def test_unpruned_networks_are_those_that_ship(digits):
     table = lab.load_comparison(recovery.RESULTS / "SimpleCNN.csv")
     for row in table[table["method"] == "unpruned"].itertuples():
