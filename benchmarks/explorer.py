@@ -83,11 +83,12 @@ def in_the_browser() -> None:
     from pathlib import Path
 
     sys.path.append(str(Path(__file__).resolve().parents[1] / "tools"))
-    from browser import NoBrowserError, chromium, open_lesson, run_all, server
+    from browser import NoBrowserError, chromium, jupyterlab, open_lesson, run_all, server
 
     try:
         with chromium() as browser, server() as address:
-            page = open_lesson(browser, address, "00_start_here")
+            page = jupyterlab(browser, address)
+            open_lesson(page, "00_start_here")
             run_all(page)
             page.locator(".lab-explorer-page").scroll_into_view_if_needed()
             page.wait_for_timeout(8000)  # until the curve is drawn and the kernel is idle

@@ -11,6 +11,12 @@ from labutils import device
 PROJECT = Path(__file__).resolve().parents[1]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that take long come first, so that no worker is left with one at the end."""
+    long = {i.path for i in items if i.get_closest_marker("slow") or i.path.suffix == ".ipynb"}
+    items.sort(key=lambda i: (not i.get_closest_marker("browser"), i.path not in long))
+
+
 @pytest.fixture(scope="session")
 def digits() -> lab.Digits:
     return lab.load_mnist()
