@@ -61,7 +61,7 @@ smallest: .venv/lab ## search for the networks in models/smallest again (an hour
 	$(BIN)/python models/make_smallest.py $(ARGS)
 
 pictures: .venv/test ## take the screenshots in the README again
-	$(BIN)/python -m pytest -m browser tests/test_browser.py
+	$(BIN)/python -m pytest -m browser tests/browser
 	cp build/screenshots/explorer.png docs/
 
 clean:       ## remove what these commands made, the environment included

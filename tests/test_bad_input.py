@@ -5,13 +5,10 @@ error must be raised by labutils itself (not fall out of PyTorch or pandas), nam
 and say what to do; an answer to a bad argument is nonsense and counts as a failure, too.
 """
 
-import inspect
 import math
-import sys
 import traceback
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -236,7 +233,9 @@ def test_bad_input_gets_one_clear_sentence(name, argument, place, tmp_path, caps
     value = bad[argument][place]
     if isinstance(value, Bad):
         (tmp_path / "file").touch()
-        value = {FOLDER: tmp_path, BELOW: tmp_path / "file" / "x", MISSING: tmp_path / "none"}[value]
+        value = {FOLDER: tmp_path, BELOW: tmp_path / "file" / "x", MISSING: tmp_path / "none"}[
+            value
+        ]
     with pytest.raises(CLEAR) as caught:
         getattr(lab, name)(**{**good, argument: value})
     sentence = str(caught.value)

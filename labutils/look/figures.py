@@ -23,7 +23,6 @@ from torch import Tensor, nn
 from labutils.base import given
 from labutils.base.digits import PIXEL_MEAN, PIXEL_STD
 from labutils.base.history import History
-from labutils.base import given
 from labutils.base.layers import prunable_layers
 from labutils.cost.macs import layer_table
 from labutils.study.findings import pareto_front
@@ -244,7 +243,9 @@ def weight_histograms(model: nn.Module) -> Figure:
     """Draw the weights of each layer by value, a panel a layer, on one scale of values."""
     layers = prunable_layers(given.network(model))
     weights = {
-        name: _shaped(given.finite(layer.weight, f"{name}.weight").flatten(), name, "weights", None).numpy()
+        name: _shaped(
+            given.finite(layer.weight, f"{name}.weight").flatten(), name, "weights", None
+        ).numpy()
         for name, layer in layers.items()
     }
     reach = max(float(np.quantile(np.abs(values), 0.999)) for values in weights.values()) or 1.0
