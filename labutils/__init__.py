@@ -2,14 +2,14 @@
 
 import sys
 
-from labutils.base.threads import spin_less
+from labutils.base.threads import spin_less as _spin_less
 
-spin_less()  # before PyTorch is loaded
+_spin_less()  # before PyTorch is loaded
 
 try:
     from labutils.base.digits import Digits, Split, load_mnist
     from labutils.base.files import load_model, load_pretrained, save_model
-    from labutils.base.hints import explain_missing_names
+    from labutils.base.hints import explain_missing_names as _explain_missing_names
     from labutils.base.home import lab_home
     from labutils.base.installation import check_installation
     from labutils.base.layers import prunable_layers
@@ -66,4 +66,4 @@ except ModuleNotFoundError as error:
         name=error.name,
     ) from error
 
-explain_missing_names()
+_explain_missing_names()

@@ -77,7 +77,7 @@ def calls() -> dict[str, tuple[dict, dict]]:
     prune = {"model": NETWORKS, "amount": AMOUNTS}
     return {
         "Split": ({"images": RAW, "labels": torch.arange(4)},
-                  {"images": (None, "x", RAW[:2]), "labels": (None, [0, 1, 2, 3], torch.arange(3))}),
+                  {"images": (None, "x", RAW[:2]), "labels": (None, [0, 1], torch.arange(3))}),
         "SimpleCNN": ({}, {"widths": (3, None, "abc", (1, 2), (0, 1, 1), (1.5, 2, 3))}),
         "LeNet300": ({}, {"widths": (3, (1, -2), (True, 1))}),
         "LeNet5": ({}, {"widths": (3, (1, 2, "3"))}),
@@ -114,7 +114,7 @@ def calls() -> dict[str, tuple[dict, dict]]:
                        "optimizer": (3, "adam"), "teacher": (3, "net"), **device}),
         "keep_filters": ({"model": net, "kept": {"conv1": [0, 1]}},
                          {"model": CHAINS, "kept": (None, [0, 1], {"nowhere": [0]}, {"conv1": []},
-                                                    {"conv1": [99]}, {"conv1": 3}, {"conv1": "a"})}),
+                                                    {"conv1": [99]}, {"conv1": 3})}),
         "latency": ({"models": {"net": net}, "rounds": 1},
                     {"models": (None, {}, net, [net], {"a": 3}), "batch": (*COUNTS, 0),
                      "threads": ("1", 0, -1, 1.5), "rounds": (*COUNTS, 0),
@@ -156,7 +156,7 @@ def calls() -> dict[str, tuple[dict, dict]]:
                            "calibration": (3, RAW), "budget": (3, {}, {"watts": 1},
                                                                {"macs": -1}, {"macs": 1e6})}),
         "prune_iteratively": ({"model": net, "digits": few, "amounts": (0.5,), "epochs_each": 0},
-                              {"model": NETWORKS, "digits": DIGITS, "amounts": (*SEVERAL, (0.9, 0.5)),
+                              {"model": NETWORKS, "digits": DIGITS, "amounts": (*SEVERAL, (1, 0.5)),
                                "epochs_each": COUNTS, "method": (3, "lottery"), "seed": SEEDS}),
         "prune_magnitude": ({"model": net, "amount": 0.5},
                             {**prune, "scope": (*WORDS, {"nowhere": 0.5}, {"conv1": 90})}),
@@ -241,4 +241,5 @@ def test_bad_input_gets_one_clear_sentence(name, argument, place, tmp_path, caps
     sentence = str(caught.value)
     innermost = Path(traceback.extract_tb(caught.value.__traceback__)[-1].filename)
     assert innermost.is_relative_to(LAB), f"an error of others: {sentence}"
-    assert len(sentence) > 20 and "\n" not in sentence, sentence
+    assert len(sentence) > 20, sentence
+    assert "\n" not in sentence, sentence

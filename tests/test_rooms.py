@@ -76,6 +76,7 @@ def passed(call) -> tuple[set[str], int]:
 def test_a_reader_passes_few_files(call):
     split = lab.Split(torch.randn(200, 1, 28, 28), torch.arange(200) % 10)
     net = lab.SimpleCNN((2, 2, 2))
-    files, depth = passed(lambda: call(net, lab.Digits(split, split, split)))
+    few = lab.Digits(split, split, split)
+    files, depth = passed(lambda: call(net, few))
     assert len(files) <= 3, files
     assert depth <= 5

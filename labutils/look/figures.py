@@ -243,9 +243,7 @@ def weight_histograms(model: nn.Module) -> Figure:
     """Draw the weights of each layer by value, a panel a layer, on one scale of values."""
     layers = prunable_layers(given.network(model))
     weights = {
-        name: _shaped(
-            given.finite(layer.weight, f"{name}.weight").flatten(), name, "weights", None
-        ).numpy()
+        name: given.tensor(layer.weight.detach(), f"{name}.weight").float().flatten().cpu().numpy()
         for name, layer in layers.items()
     }
     reach = max(float(np.quantile(np.abs(values), 0.999)) for values in weights.values()) or 1.0

@@ -168,8 +168,8 @@ def test_killed_while_comparing(tmp_path):
     path, tests = tmp_path / "rows.csv", Path(own.__file__).parent
     code = (
         "import sys; sys.path.append(sys.argv[2]); import methods, labutils as lab\n"
-        "lab.compare([methods.dies_at_half], (0.1, 0.3, 0.5, 0.7), lab.load_pretrained(), images=60,"
-        " progress=False, path=sys.argv[1])"
+        "lab.compare([methods.dies_at_half], (0.1, 0.3, 0.5, 0.7), lab.load_pretrained(), "
+        "images=60, progress=False, path=sys.argv[1])"
     )
     assert subprocess.run([sys.executable, "-c", code, path, tests]).returncode == -signal.SIGKILL
     before = lab.load_comparison(path)
