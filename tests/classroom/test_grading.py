@@ -26,7 +26,7 @@ from nbconvert import HTMLExporter
 from submissions import Desk, hand_in
 
 from classroom import sandbox
-from classroom.assignment import ASSIGNMENT, NAME, PROJECT, SOURCE, parts
+from classroom.assignment import NAME, PROJECT, SOURCE, parts
 from classroom.collect import Submission
 from classroom.examine import Mark, Result
 from classroom.grade import _Class, _hash
