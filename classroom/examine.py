@@ -23,10 +23,10 @@ from classroom.oddities import oddities, uses
 from classroom.restore import NotThisAssignment, Step, Work, read, restore
 from classroom.sandbox import Limits
 from classroom.session import OutOfTime, Session
+from classroom.values import unpack
 from labutils import checks
 from labutils.base.structure import fingerprint
 from labutils.checks.design import MIME
-from labutils.checks.values import unpack
 from labutils.checks.verdict import Attempt
 
 DESIGN = "design_network"

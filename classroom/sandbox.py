@@ -15,6 +15,7 @@ from pathlib import Path
 
 import psutil
 
+from classroom.assignment import PROJECT
 from labutils.base.digits import load_mnist
 from labutils.base.home import lab_home
 
@@ -81,7 +82,7 @@ def start(limits: Limits, *, unsafe: bool = False) -> subprocess.Popen:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        env={**_ENVIRONMENT, "EAI_LAB_HOME": str(lab_home())},
+        env={**_ENVIRONMENT, "PYTHONPATH": str(PROJECT), "EAI_LAB_HOME": str(lab_home())},
         start_new_session=True,
         preexec_fn=limit,
     )
@@ -160,8 +161,9 @@ def _walls(limits: Limits | None = None) -> list[str]:
 def _doors() -> list[str]:
     """Return what bubblewrap lets the code read: Python and its packages, the course's own."""
     home = lab_home()
-    shown = {sys.base_prefix, sys.prefix, str(CANDIDATE)}
-    shown |= {str(home / name) for name in ("labutils", "data", "models")}
+    own = (CANDIDATE, CANDIDATE.with_name("values.py"), PROJECT / "labutils")
+    shown = {sys.base_prefix, sys.prefix, *map(str, own)}
+    shown |= {str(home / name) for name in ("data", "models")}
     shown |= {path for path in sys.path if path.endswith("-packages") and os.path.isdir(path)}
     outer = sorted(shown, key=len)  # a folder before what lies in it
     binds = [part for path in outer for part in ("--ro-bind", path, path)]

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from classroom import sandbox
 from classroom.sandbox import Limits
-from labutils.checks.values import pack, unpack
+from classroom.values import pack, unpack
 from labutils.checks.verdict import Attempt
 
 LOOK = 0.1  # seconds between two looks at what the process uses

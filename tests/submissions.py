@@ -1,41 +1,97 @@
-"""Makes a class of submissions to grade: good ones, clumsy ones, and hostile ones."""
+"""Makes classes of submissions, good ones, clumsy ones and hostile ones, and grades them.
+
+Starting a student's process costs seconds: deeds that do not get into each other's way are done
+by one student.
+"""
 
 import copy
+import csv
+import hashlib
+import html
+import io
 import json
 import re
+import sqlite3
+import sys
 from collections.abc import Callable
+from contextlib import redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
+from unittest.mock import patch
 
 import nbformat
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output, new_raw_cell
 
 import labutils as lab
+from classroom import grade
 from classroom.assignment import NAME, SOURCE
+from classroom.examine import course_file
+from classroom.gradebook import Course
+from classroom.values import pack
 from labutils.checks.design import MIME
-from labutils.checks.values import pack
 
 MARKER = re.compile(r"^\s*### (BEGIN|END) SOLUTION\n?", re.MULTILINE)
+POINTS = {f"exercise {n}": p for n, p in enumerate((10, 12, 12, 12, 10, 14, 12, 10), 1)}
+EVERY_MARK = """
+    select student_id, base_cell.name, grade.auto_score, grade.manual_score from grade
+    join submitted_notebook on grade.notebook_id = submitted_notebook.id
+    join submitted_assignment on submitted_notebook.assignment_id = submitted_assignment.id
+    join base_cell on grade.cell_id = base_cell.id order by 1, 2
+"""
+
+
+@dataclass(frozen=True)
+class Student:
+    """What somebody hands in, and what is to come of it.
+
+    Attributes
+    ----------
+    make : from the desk to the notebook, or the text of a file
+    right : numbers of the exercises that get all their points, where the others get none
+    remarks, told : parts of what the teacher and the student must be told
+    problem : part of why it cannot be graded
+    file : its name
+    """
+
+    make: Callable[["Desk"], NotebookNode | str]
+    right: str = ""
+    remarks: tuple[str, ...] = ()
+    told: tuple[str, ...] = ()
+    problem: str = ""
+    file: str = f"{NAME}.ipynb"
+
+    @property
+    def points(self) -> dict[str, str]:
+        """What stands in the columns of the exercises."""
+        return {
+            title: "" if self.problem else f"{points if title[-1] in self.right else 0:g}"
+            for title, points in POINTS.items()
+        }
 
 
 class Desk:
-    """Where a student of the test sits: the blank notebook, and the solutions to fill in."""
+    """Where the students of a test sit: the blank notebook, and the solutions to fill in."""
 
-    def __init__(self, release: Path) -> None:
-        self.blank = nbformat.read(release, as_version=4)
+    def __init__(self, folder: Path) -> None:
+        self.submissions, self.course = folder / "handed in", folder / "the course"
+        Course(self.course).prepare()
+        self.blank = nbformat.read(course_file(self.course, "release"), as_version=4)
         solved = nbformat.read(SOURCE, as_version=4)
         self.solutions = {cell.id: MARKER.sub("", cell.source) for cell in solved.cells}
         self.network = next(cell.outputs for cell in solved.cells if cell.id == "ex8-check")
 
-    def solved(self, *exercises: str, **instead: str) -> NotebookNode:
-        """Return the notebook with these exercises solved, or all; `instead` by name of the cell.
+    def solved(
+        self, exercises: str = "12345678", cells: tuple[str, ...] = (), **instead: str
+    ) -> NotebookNode:
+        """Return the notebook with these exercises solved, and cells added below the first ones.
 
-        In the names of cells given by keyword, `_` stands for `-`.
+        `instead` has other sources by name of the cell, with `_` for `-`.
         """
         notebook = copy.deepcopy(self.blank)
         other = {name.replace("_", "-"): source for name, source in instead.items()}
         for cell in notebook.cells:
-            chosen = not exercises or cell.id.startswith(exercises)
+            chosen = re.match(f"ex[{exercises}]", cell.id) if exercises else False
             if cell.metadata.nbgrader.solution and chosen:
                 cell.source = self.solutions[cell.id]
             if cell.id == "ex8-check" and chosen:
@@ -43,17 +99,70 @@ class Desk:
             if cell.metadata.nbgrader.grade and cell.cell_type == "markdown":
                 cell.source = "YOUR ANSWER HERE"  # so that nothing is left to mark by hand
             cell.source = other.get(cell.id, cell.source)
+        notebook.cells[5:5] = [new_code_cell(source) for source in cells]
         return notebook
 
-    def blank_source(self, name: str) -> str:
-        """Return a cell as the students get it."""
-        return next(cell.source for cell in self.blank.cells if cell.id == name)
+    def hand_in(self, name: str, file: str, made: NotebookNode | str) -> None:
+        """Write a student's file, as a learning platform does."""
+        path = self.submissions / name / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Not by nbformat, which would mend what is wrong with some.
+        path.write_text(made if isinstance(made, str) else json.dumps(made))
 
-    def with_cell(self, source: str, place: int = 5) -> NotebookNode:
-        """Return the solved notebook with a cell added."""
-        notebook = self.solved()
-        notebook.cells.insert(place, new_code_cell(source))
-        return notebook
+
+class Class(Desk):
+    """A class, graded."""
+
+    def __init__(self, folder: Path, students: dict[str, Student], *options: object) -> None:
+        super().__init__(folder)
+        self.options = options
+        for name, student in students.items():
+            self.hand_in(name, student.file, student.make(self))
+
+    def grade(self) -> str:
+        """Grade what is new; return what was said."""
+        said, error = command(self.submissions, "--course", self.course, "--jobs", 2, *self.options)
+        assert not error, error
+        return said
+
+    @property
+    def rows(self) -> dict[str, dict[str, str]]:
+        """The rows of grades.csv by the name of the student."""
+        return grades(self.course)
+
+    def feedback(self, student: str) -> str:
+        """Return what a student's page says."""
+        page = self.course / "feedback" / student / NAME / f"{NAME}.html"
+        return html.unescape(re.sub(r"<[^>]+>", "", page.read_text()))
+
+    def book(self) -> dict[str, list]:
+        """Return every mark in the gradebook by student."""
+        with sqlite3.connect(self.course / "gradebook.db") as book:
+            rows = book.execute(EVERY_MARK).fetchall()
+        return {student: [row for row in rows if row[0] == student] for student, *_ in rows}
+
+
+def command(*arguments: object) -> tuple[str, str]:
+    """Call `classroom.grade` as `make grade` does; return what it says, and why it failed."""
+    said, error = io.StringIO(), ""
+    with redirect_stdout(said), patch.object(sys, "argv", ["grade", *map(str, arguments)]):
+        try:
+            grade.main()
+        except SystemExit as end:
+            error = end.code
+    return said.getvalue(), error
+
+
+def grades(course: Path) -> dict[str, dict[str, str]]:
+    """Return grades.csv by the name of the student."""
+    with (course / "grades.csv").open(encoding="utf-8-sig", newline="") as file:
+        return {row["name"]: row for row in csv.DictReader(file)}
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    """Return what stands for the content of every file in a folder."""
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
 
 
 def function(name: str, arguments: str, body: str) -> str:
@@ -62,20 +171,30 @@ def function(name: str, arguments: str, body: str) -> str:
     return f"def {name}({arguments}):\n{lines}\n"
 
 
-def without(notebook: NotebookNode, drop: Callable[[NotebookNode], bool]) -> NotebookNode:
-    """Return the notebook without some cells."""
-    notebook.cells = [cell for cell in notebook.cells if not drop(cell)]
+def learns_by_heart(desk: Desk) -> NotebookNode:
+    """Return a network that was trained on the validation images, without the code for it."""
+    digits = lab.load_mnist()
+    network = lab.prune_magnitude(lab.prune_filters(lab.load_pretrained(0), 0.6), 0.77)
+    shown = lab.Digits(digits.validation, digits.validation, digits.test)
+    lab.fine_tune(network, shown, epochs=10, progress=False)
+    notebook = desk.solved("")
+    check = next(cell for cell in notebook.cells if cell.id == "ex8-check")
+    check.outputs = [new_output("display_data", {"text/plain": "", MIME: pack(network)})]
     return notebook
 
 
-def writes_html(notebook: NotebookNode) -> NotebookNode:
-    """Return the notebook with cells that a browser would obey."""
-    notebook.cells[3:3] = [new_markdown_cell(HTML), new_raw_cell(HTML)]
-    return notebook
+def noisy(desk: Desk) -> NotebookNode:
+    """Return the notebook with a solution that warns and prints, and a cell that prints a lot."""
+    warns = "    warnings.warn('careful')\n    print('noise', file=sys.stderr)\n    victims"
+    mask = desk.solutions["ex2-solution"].replace("    victims", warns, 1)
+    return desk.solved("2", (FLOOD,), ex2_solution=f"import sys, warnings\n{mask}")
 
 
-def of_another_editor(notebook: NotebookNode) -> NotebookNode:
-    """Return the notebook as some editors save it: against the letter of the format."""
+def untidy(desk: Desk) -> NotebookNode:
+    """Return the notebook with cells there twice, ids and all, as some editors save it."""
+    notebook = desk.solved("28")
+    place = next(i for i, cell in enumerate(notebook.cells) if cell.id == "ex2-check")
+    notebook.cells[place + 1 : place + 1] = copy.deepcopy(notebook.cells[place - 1 : place + 1])
     notebook.nbformat_minor = 4  # which knows no cell ids
     for cell in notebook.cells:
         cell["vscode"] = {"languageId": "python"}
@@ -84,48 +203,62 @@ def of_another_editor(notebook: NotebookNode) -> NotebookNode:
     return notebook
 
 
-def stripped(notebook: NotebookNode) -> NotebookNode:
+def stripped(desk: Desk) -> NotebookNode:
     """Return the notebook as a tool leaves it that keeps neither metadata nor cell ids."""
+    notebook = desk.solved()
     for place, cell in enumerate(notebook.cells):
         cell.metadata, cell.id = {}, f"cell-{place}"
     return notebook
 
 
-def learns_by_heart(desk: Desk) -> NotebookNode:
-    """Return the solved notebook with a network that was trained on the validation images."""
-    digits = lab.load_mnist()
-    network = lab.prune_magnitude(lab.prune_filters(lab.load_pretrained(0), 0.6), 0.77)
-    shown = lab.Digits(digits.validation, digits.validation, digits.test)
-    lab.fine_tune(network, shown, epochs=16, progress=False)
-    notebook = desk.solved()
-    check = next(cell for cell in notebook.cells if cell.id == "ex8-check")
-    check.outputs = [new_output("display_data", {"text/plain": "", MIME: pack(network)})]
-    return notebook
-
-
-def is_check(cell: NotebookNode) -> bool:
-    """Tell a check, which a student may not change, from the rest."""
-    return cell.metadata.nbgrader.grade and cell.cell_type == "code"
-
-
-def edited(notebook: NotebookNode) -> NotebookNode:
-    """Return the notebook with every check replaced by one that cannot fail."""
+def without_checks(desk: Desk) -> NotebookNode:
+    """Return the notebook with half of its checks made such that they cannot fail, half deleted."""
+    notebook = desk.solved("12")
+    nbgrader = {cell.id: cell.metadata.nbgrader for cell in notebook.cells}
     for cell in notebook.cells:
-        if is_check(cell):
+        if nbgrader[cell.id].grade and cell.id.endswith("-check"):
             cell.source = "print('right')"
+    notebook.cells = [cell for cell in notebook.cells if not cell.id.endswith("-hidden")]
     return notebook
 
 
-def copied(notebook: NotebookNode) -> NotebookNode:
-    """Return the notebook with a solution and its check there twice, ids and all."""
-    place = next(i for i, cell in enumerate(notebook.cells) if cell.id == "ex2-check")
-    notebook.cells[place + 1 : place + 1] = copy.deepcopy(notebook.cells[place - 1 : place + 1])
+def writes_html(desk: Desk) -> NotebookNode:
+    """Return the notebook with cells that a browser would obey, and half of a character."""
+    # JSON can name half of a character that takes two, and Python keeps it.
+    half = "# \ud800\nraise RuntimeError(chr(0xD800) + ' half')"
+    notebook = desk.solved("2", ex1_solution=function(*FIRST, half))
+    notebook.cells[3:3] = [new_markdown_cell(HTML), new_raw_cell(HTML)]
     return notebook
 
 
-MASK = ("magnitude_mask", "weight, amount")
+def made_anew(desk: Desk, *, network: str, **instead: str) -> NotebookNode:
+    """Return the notebook with the code of Exercise 8, but without its network."""
+    source = function("design_network", "digits", f"return {network}")
+    notebook = desk.solved("", ex8_solution=source, **instead)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs = []
+    return notebook
+
+
+def spies(desk: Desk) -> NotebookNode:
+    """Return the notebook with functions that raise what they found outside of the sandbox."""
+    book, paper = str(desk.course / "gradebook.db"), str(desk.submissions / "spies")
+    return desk.solved(
+        "5",
+        ex1_solution=LOOKS_AROUND + function(*FIRST, "raise RuntimeError(sorted(found))"),
+        ex2_solution="import socket\n"
+        + function(*MASK, "socket.create_connection(('192.0.2.1', 80), 3)\nreturn weight > 0"),
+        ex3_solution=VANDAL.format(book=book, paper=paper)
+        + function("global_masks", "weights, amount", "raise RuntimeError(done)"),
+    )
+
+
 FIRST = ("sparsity_and_bytes", "network")
-STUBBORN = """\
+MASK = ("magnitude_mask", "weight, amount")
+NEVER = "# never ends"
+STUBBORN = f"""\
+{NEVER}
 import signal, time
 signal.signal(signal.SIGINT, signal.SIG_IGN)
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -137,7 +270,7 @@ while True:
 """
 FLOOD = """\
 import os, sys
-for _ in range(2000):
+for _ in range(200):
     print("x" * 100_000)
     sys.stderr.write("y" * 100_000)
     os.write(1, b"z" * 100_000)
@@ -183,6 +316,23 @@ for folder, folders, files in os.walk("/"):
               and "/results" not in folder and "/models" not in folder]
 found += [p for p in os.listdir("/proc") if p.isdigit() and int(p) > 9]
 """
+VANDAL = """\
+import os, sqlite3
+done = []
+for path in ({book!r}, {paper!r}, "/etc/passwd"):
+    try:
+        open(os.path.join(path, "x") if os.path.isdir(path) else path, "ab").write(b"!")
+        done.append(path)
+    except OSError:
+        pass
+try:
+    book = sqlite3.connect({book!r})
+    book.execute("update grade set auto_score = 100")
+    book.commit()
+    done.append("changed the gradebook")
+except sqlite3.Error:
+    pass
+"""
 HTML = """\
 <script>window.hacked = true</script> <img src="x" onerror="window.hacked = true">
 [look](javascript:hack()) $<script>window.hacked = true</script>$
@@ -196,108 +346,123 @@ for descriptor in range(3, 40):
     except OSError:
         pass
 """
+SHIPPED = "lab.load_model(lab.lab_home() / 'models' / 'smallest' / 'simple_cnn_99.0.pth')"
+ANOTHER = new_notebook(cells=[new_markdown_cell("# Lab 1"), new_code_cell("1 + 1")])
 
-
-def reports(what: str) -> str:
-    """Return a first exercise that tells, in its error, what the code found out."""
-    return function(*FIRST, f"raise RuntimeError({what})")
-
-
-def hand_in(folder: Path, desk: Desk, course: Path) -> None:
-    """Write the class's submissions, a folder for each student, as a learning platform does."""
-    vandal = f"""\
-import os, sqlite3
-done = []
-for path in ({str(course / "gradebook.db")!r}, {str(folder / "perfect")!r}, "/etc/passwd"):
-    try:
-        open(os.path.join(path, "x") if os.path.isdir(path) else path, "ab").write(b"!")
-        done.append(path)
-    except OSError:
-        pass
-try:
-    book = sqlite3.connect({str(course / "gradebook.db")!r})
-    book.execute("update grade set auto_score = 100")
-    book.commit()
-    done.append("changed the gradebook")
-except sqlite3.Error:
-    pass
-"""
-    notebooks = {
-        "perfect": desk.solved(),
-        "blank": copy.deepcopy(desk.blank),
-        "half": desk.solved("ex1", "ex2", "ex3", "ex4"),
-        "warns": desk.solved(ex2_solution="import sys, warnings\n" + desk.solutions[
-            "ex2-solution"].replace("    victims", "    warnings.warn('careful')\n"
-            "    print('noise', file=sys.stderr)\n    victims", 1)),
-        "loops in a cell": desk.with_cell("while True:\n    pass"),
-        "loops in a function": desk.solved(ex2_solution=function(*MASK, "while True:\n    pass")),
-        "cannot be interrupted": desk.with_cell(STUBBORN),
-        "sys.exit": desk.with_cell("import sys\nsys.exit(0)"),
-        "sys.exit in a function": desk.solved(ex2_solution=function(*MASK, "raise SystemExit")),
-        "os._exit": desk.with_cell("import os\nos._exit(0)"),
-        "os._exit in a function": desk.solved(
-            ex2_solution=function(*MASK, "import os\nos._exit(0)")),
-        "fills memory": desk.with_cell("x = [bytearray(50_000_000) for _ in range(400)]"),
-        "floods": desk.with_cell(FLOOD),
-        "floods answers": desk.solved(ex2_solution=function(*MASK, "return 'x' * 200_000_000")),
-        "forks": desk.with_cell("import os\nwhile True:\n    os.fork()"),
-        "edited checks": edited(desk.solved("ex1", "ex2")),
-        "deleted checks": without(desk.solved("ex1", "ex2"), is_check),
-        "copied": copied(desk.solved()),
-        "stripped": stripped(desk.solved()),
-        "other editor": of_another_editor(desk.solved()),
-        "always equal": desk.solved(ex2_solution=function(*MASK, ALWAYS_EQUAL)),
-        "strips asserts": desk.with_cell(STRIPPER),
-        "patches torch": desk.solved(
-            "ex1", ex2_solution=PATCHES_TORCH + function(*MASK, "return weight > 0")),
-        "patches labutils": desk.solved(
-            "ex1", ex2_solution=PATCHES_LABUTILS + function(*MASK, "return weight > 0")),
-        "looks around": desk.solved("ex2", ex1_solution=LOOKS_AROUND + reports("sorted(found)")),
-        "calls home": desk.solved("ex2", ex1_solution="import socket\n" + function(
-            *FIRST, "socket.create_connection(('192.0.2.1', 80), 3)\nreturn 0.5, 1")),
-        "vandal": desk.solved("ex2", ex1_solution=vandal + reports("done")),
-        "forges answers": desk.solved("ex1", ex2_solution=function(*MASK, FORGES)),
-        "writes HTML": writes_html(desk.solved()),
-        # JSON can name half of a character that takes two, and Python keeps it.
-        "half characters": desk.solved(ex1_solution=function(
-            *FIRST, "# \ud800\nraise RuntimeError(chr(0xD800) + ' half')")),
-        "borrows": desk.solved(
-            ex2_solution=function(*MASK, "return lab.magnitude_mask(weight, amount)")),
-        "network only": desk.solved("ex8", ex8_solution=desk.blank_source("ex8-solution")),
-        "learns by heart": learns_by_heart(desk),
-        "hands in a shipped network": desk.solved("ex8", ex8_solution=function(
-            "design_network", "digits",
-            "path = lab.lab_home() / 'models' / 'smallest' / 'simple_cnn_99.0.pth'\n"
-            "return lab.load_model(path)")),
-        "cleared outputs": desk.solved("ex8", ex8_solution=function(
-            "design_network", "digits", "return lab.prune_magnitude(lab.load_pretrained(0), 0.5)")),
-    }  # fmt: skip
-    made_anew = ("cleared outputs", "hands in a shipped network")
-    for cell in (cell for name in made_anew for cell in notebooks[name].cells):
-        if cell.cell_type == "code":
-            cell.outputs = []
-    answered = desk.solved(q1_answer="Zeros are stored and multiplied like other numbers.")
-    notebooks["answers"] = answered
-    for student, notebook in notebooks.items():
-        (folder / student).mkdir(parents=True)
-        # Not by nbformat, which would mend what is wrong with some.
-        (folder / student / f"{NAME}.ipynb").write_text(json.dumps(notebook))
-    _hand_in_files(folder, desk)
-
-
-def _hand_in_files(folder: Path, desk: Desk) -> None:
-    """Write what is no notebook, or not under its name."""
-    other = new_notebook(cells=[new_markdown_cell("# Lab 1"), new_code_cell("1 + 1")])
-    whole = nbformat.writes(desk.solved())
-    files = {
-        "renamed/my lab (1).ipynb": whole,
-        "corrupt/lab2_pruning.ipynb": whole[: len(whole) // 2],
-        "not a notebook/lab2_pruning.ipynb": json.dumps([1, 2, 3]),
-        "empty/lab2_pruning.ipynb": "",
-        "other assignment/lab2_pruning.ipynb": nbformat.writes(other),
-        "report only/report.pdf": "%PDF-1.4",
-    }
-    for name, text in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True)
-        path.write_text(text)
+USUAL = {
+    "perfect": Student(
+        lambda desk: desk.solved(),
+        "12345678",
+        ("its network is just that of",),
+        ("18,743 bytes", "On the 10,000 test images it is right for"),
+    ),
+    "blank": Student(lambda desk: desk.blank, told=("Exercise 2, magnitude_mask: not attempted",)),
+    "answers": Student(
+        lambda desk: desk.solved("1234", q1_answer="Zeros are stored like other numbers."),
+        "1234",
+        ("my lab (1).ipynb", "its code is just that of"),
+        file="my lab (1).ipynb",
+    ),
+    "noisy": Student(noisy, "2"),
+    "untidy": Student(untidy, "28", ("ex2-solution is there twice",)),
+    "stripped": Student(stripped, "12345678", ("recognised without their metadata",)),
+    "without checks": Student(
+        without_checks,
+        "12",
+        ("edited, so that the original was used: ex1-check", "missing, and put back: ex1-hidden"),
+    ),
+    "writes HTML": Student(
+        writes_html, "2", told=("sparsity_and_bytes: raised", "RuntimeError: ? half")
+    ),
+    "learns by heart": Student(
+        learns_by_heart,
+        "8",
+        (
+            "a network came without the code that made it",
+            "of the test images: was it trained on the former?",
+        ),
+    ),
+    "borrows": Student(
+        lambda desk: made_anew(
+            desk,
+            network=SHIPPED,
+            ex2_solution=function(*MASK, "return lab.magnitude_mask(weight, amount)"),
+        ),
+        remarks=(
+            "ex2-solution calls magnitude_mask of labutils",
+            "the network is models/smallest/simple_cnn_99.0.pth",
+        ),
+        told=(
+            "magnitude_mask of labutils is there to go on with",
+            "This network came with labutils",
+        ),
+    ),
+    "cleared outputs": Student(
+        lambda desk: made_anew(desk, network="lab.prune_magnitude(lab.load_pretrained(0), 0.5)"),
+        remarks=("no network came with the notebook; it was made anew",),
+        told=("223,363 bytes", "0 of 10 points"),
+    ),
+    "corrupt": Student(
+        lambda desk: json.dumps(desk.solved())[:20_000],
+        problem="the file is damaged (no JSON from line",
+    ),
+    "not a notebook": Student(lambda desk: "[1, 2, 3]", problem="the file is no notebook"),
+    "empty": Student(lambda desk: "", problem="is empty"),
+    "other assignment": Student(
+        lambda desk: nbformat.writes(ANOTHER), problem="none of this assignment's cells"
+    ),
+    "report only": Student(
+        lambda desk: "%PDF-1.4", problem="no notebook (.ipynb)", file="report.pdf"
+    ),
+}
+HOSTILE = {
+    "ends its process": Student(
+        lambda desk: desk.solved("12", (
+            STUBBORN,  # the first: see Impatient
+            "import os\nos._exit(0)",
+            "x = [bytearray(50_000_000) for _ in range(400)]",
+            "import os\nwhile True:\n    os.fork()",
+        )),
+        "12",
+        ("cell 6 ran longer than 2 s; left out", "cell 7 ended its process; left out",
+         "GB of memory; left out", "cell 9 started more than 8 processes; left out"),
+    ),
+    "ends its process in a function": Student(
+        lambda desk: desk.solved(
+            "7",
+            ex1_solution=function(*FIRST, "raise SystemExit"),
+            ex2_solution=function(*MASK, ALWAYS_EQUAL),
+            ex3_solution=function("global_masks", "weights, amount", "import os\nos._exit(0)"),
+            ex4a_solution=function(
+                "sensitivity_scan", "network, amounts, split", f"while True:\n    pass {NEVER}"),
+            ex5a_solution=function("filter_norms", "weight", "return 'x' * 100_000_000"),
+            ex6_solution=function("remove_filters", "network, kept1, kept2", FORGES),
+        ),
+        "7",
+        told=(
+            "sparsity_and_bytes: raised", "SystemExit",
+            "magnitude_mask: wrong", "an object of type Yes",
+            "global_masks: raised", "the call ended its process",
+            "sensitivity_scan: raised", "the call ran longer than 2 s",
+            "filter_norms: raised", "answered with more than 67 MB",
+            "remove_filters: raised", "wrote into the channel of the grading",
+        ),
+    ),
+    "patches": Student(
+        lambda desk: desk.solved(
+            "1",
+            ("import sys\nsys.exit(0)", STRIPPER),
+            ex2_solution=PATCHES_TORCH + PATCHES_LABUTILS + function(*MASK, "return weight > 0"),
+        ),
+        "1",
+        ("cell 6 calls sys.exit", "ast_transformers", "changes torch.equal", "calls setattr"),
+        ("magnitude_mask: wrong", "the signs count"),
+    ),
+    "spies": Student(
+        spies,
+        "5",
+        ("imports socket (the network)", "imports sqlite3 (the gradebook)"),
+        ("sparsity_and_bytes: raised", "global_masks: raised", "RuntimeError: []",
+         "Network is unreachable"),
+    ),
+}  # fmt: skip

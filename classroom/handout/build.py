@@ -1,13 +1,16 @@
 """How does the handout come about: made in memory, checked for leaks, then written whole?"""
 
+import io
 import tempfile
+import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import nbformat
 from nbformat import NotebookNode
 
 from classroom.assignment import NAME, PROJECT, SOURCE, parts
-from classroom.handout import archive, contents, leaks, sheet
+from classroom.handout import contents, leaks, sheet
 from labutils.base.writing import write_whole
 
 TOP = "eai-lab2"  # the one folder in the zip file
@@ -42,7 +45,7 @@ def build(out: Path, project: Path = PROJECT) -> tuple[Path, Path]:
     packed[f"{NAME}.ipynb"] = (nbformat.writes(notebook) + "\n").encode()
     packed |= {name: path.read_bytes() for name, path in OWN_FILES.items()}
     leaks.refuse(packed, leaks.secrets(nbformat.read(source, as_version=4)))
-    whole = archive.pack({f"{TOP}/{name}": content for name, content in packed.items()})
+    whole = _zipped({f"{TOP}/{name}": content for name, content in packed.items()})
     page = sheet.page(notebook).encode()
     written = out / f"{TOP}-handout.zip", out / "handout.html"
     for path, content in zip(written, (whole, page), strict=True):
@@ -79,6 +82,19 @@ def students_version(source: Path) -> NotebookNode:
         notebook = nbformat.read(course_file(Path(folder), "release"), as_version=4)
     notebook.metadata.get("language_info", {}).pop("version", None)  # of whoever ran it last
     return notebook
+
+
+def _zipped(files: Mapping[str, bytes]) -> bytes:
+    """Return a zip file: sorted names, one time, one mode; the same with every clock and umask."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name in sorted(files):
+            entry = zipfile.ZipInfo(name)  # of the beginning of 1980
+            entry.create_system = 3  # Unix, on Windows too
+            entry.external_attr = 0o100644 << 16
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(entry, files[name], compresslevel=9)
+    return buffer.getvalue()
 
 
 def _make_writable(out: Path) -> None:

@@ -24,10 +24,16 @@ SEEDS = 2**63  # what PyTorch's generators take
 WEIGHTED = (nn.modules.conv._ConvNd, nn.Linear)  # the layers that multiply by weights
 
 
-def network(value: object, name: str = "model") -> nn.Module:
-    """Return a network with parameters."""
+def module(value: object, name: str = "model") -> nn.Module:
+    """Return a network, be it without parameters, as one of integers."""
     if not isinstance(value, nn.Module):
         raise TypeError(f"{name} is {_kind(value)}: give a network, as load_pretrained().")
+    return value
+
+
+def network(value: object, name: str = "model") -> nn.Module:
+    """Return a network with parameters."""
+    module(value, name)
     if next(value.parameters(), None) is None:
         raise ValueError(f"{name} is a {type(value).__name__} without parameters: give a network.")
     return value
@@ -64,7 +70,7 @@ def split(value: object, name: str = "split") -> Split:
         raise TypeError(
             f"{name} is {_kind(value)}: give images and labels as a Split, as digits.validation."
         )
-    if len(value) == 0:
+    if len(value.labels) == 0:
         raise ValueError(f"{name} is empty: give at least one image with its label.")
     images(value.images, f"{name}.images")
     if value.labels.dtype != torch.int64 or value.labels.dim() != 1:
@@ -72,6 +78,8 @@ def split(value: object, name: str = "split") -> Split:
             f"{name}.labels is a {value.labels.dtype} tensor of shape "
             f"{tuple(value.labels.shape)}: give int64 numbers, one for each image."
         )
+    if int(value.labels.min()) < 0:
+        raise ValueError(f"{name}.labels holds {int(value.labels.min())}: give 0 or more.")
     return value
 
 
@@ -214,15 +222,15 @@ def choices(value: object, name: str, known: Collection[str]) -> list[str]:
 
 def path(value: object, name: str = "path") -> Path:
     """Return the path of a file: there, or possible to make."""
-    if not isinstance(value, (str, os.PathLike)) or not str(value).strip():
+    usable = isinstance(value, (str, os.PathLike)) and str(value).strip()
+    if not usable or "\0" in str(value):
         raise TypeError(f"{name}={_short(value)}: give the path of a file, as 'models/mine.pth'.")
     found = Path(value)
     if found.is_dir():
         raise IsADirectoryError(f"{found.resolve()} is a folder: give the path of a file in it.")
-    if found.parent.exists() and not found.parent.is_dir():
-        raise NotADirectoryError(
-            f"{found.parent.resolve()} is a file: nothing can lie below it; give another path."
-        )
+    below = next(place for place in found.absolute().parents if place.exists())
+    if not below.is_dir():
+        raise NotADirectoryError(f"{below} is a file: nothing can lie below it; give another path.")
     return found
 
 
@@ -246,6 +254,28 @@ def shape(value: object, name: str = "image_shape") -> tuple[int, ...]:
     if isinstance(value, str) or not isinstance(value, Sequence) or len(value) == 0:
         raise TypeError(f"{name}={_short(value)}: give the shape of one image, as (1, 28, 28).")
     return tuple(whole(size, f"{name}[{place}]") for place, size in enumerate(value))
+
+
+def numbers(value: object, columns: Collection[str], name: str = "table") -> pd.DataFrame:
+    """Return a table in which each of these columns holds a finite number somewhere."""
+    table(value, columns, name)
+    for column in columns:
+        is_number = pd.api.types.is_numeric_dtype(value[column])
+        if not is_number or not value[column].abs().lt(math.inf).any():
+            raise ValueError(
+                f"{name}: the column {column!r} holds no finite number, so there is nothing to "
+                "work with; give one that was measured."
+            )
+    return value
+
+
+def named(value: object, name: str, example: str) -> Mapping:
+    """Return a dictionary from names, with at least one entry; `example` is one in code."""
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{name} is {_kind(value)}: give a dictionary, as {example}.")
+    if not value:
+        raise ValueError(f"{name} is empty: give at least one entry, as {example}.")
+    return value
 
 
 def device(value: torch.device | str | None) -> torch.device:

@@ -9,6 +9,7 @@ labutils.checks.verdict.CheckFailed: Exercise 2, magnitude_mask: wrong
   likely    the signs count: rank by |w|, or -4 goes before 1
 """
 
+# ruff: noqa: F401  (names only)
 from labutils.checks.design import design_network, design_points
 from labutils.checks.filters import filter_norms, filters_to_keep, removal_case, remove_filters
 from labutils.checks.masks import global_masks, magnitude_mask
@@ -16,22 +17,3 @@ from labutils.checks.scan import choose_amounts, scan_case, sensitivity_scan
 from labutils.checks.sizes import sparsity_and_bytes, with_zeros
 from labutils.checks.tuning import tune, tuning_case
 from labutils.checks.verdict import CheckFailed
-
-__all__ = [
-    "CheckFailed",
-    "choose_amounts",
-    "design_network",
-    "design_points",
-    "filter_norms",
-    "filters_to_keep",
-    "global_masks",
-    "magnitude_mask",
-    "removal_case",
-    "remove_filters",
-    "scan_case",
-    "sensitivity_scan",
-    "sparsity_and_bytes",
-    "tune",
-    "tuning_case",
-    "with_zeros",
-]

@@ -1,14 +1,18 @@
 """Exercise 8: how small is the handed-in network, how good, and how many points is that?"""
 
+import base64
 import math
+import zlib
 from collections.abc import Callable
 
 import torch
-from torch import nn
+from IPython import get_ipython
+from IPython.display import display
+from torch import Tensor, nn
 
 from labutils.base.digits import Digits, Split
-from labutils.checks.values import IMPOSSIBLE, Misfit, pack
-from labutils.checks.verdict import CheckFailed, Wrong, attempt, first_line, held_by_torch
+from labutils.base.structure import describe
+from labutils.checks.verdict import CheckFailed, Wrong, answered, first_line, held_by_torch
 from labutils.cost.sizes import model_bytes
 from labutils.fit.evaluation import evaluate
 
@@ -49,27 +53,32 @@ def design_network(function: Callable[[Digits], nn.Module], digits: Digits) -> f
     CheckFailed
         Not attempted, raised, no such network, or not accurate enough.
     """
-    found = attempt(function, digits)
-    if not found.attempted:
-        raise CheckFailed(TITLE, "not attempted", next="write the function's body")
-    if found.error:
-        raise CheckFailed(TITLE, "raised", error=found.error, at=found.where)
+    network = answered(TITLE, "", function, (digits,)).result
     try:
-        accuracy, size = _measure(found.result, digits.validation)
+        accuracy, size = _measure(network, digits.validation)
+        points = design_points(accuracy, size)
+        told = f"{size:,} bytes, {accuracy:.2%} of {len(digits.validation):,} images right"
+        _hand_in(network, f"{TITLE}: {told}: {points:g} of {POINTS} points")
+        if accuracy < ENOUGH:
+            enough = f"at least {ENOUGH:.1%} of the validation images right"
+            raise Wrong(enough, told, "remove less, or train longer after each removal")
     except Wrong as verdict:
         raise CheckFailed(TITLE, "wrong", **verdict.lines) from None
-    points = design_points(accuracy, size)
-    told = f"{size:,} bytes, {accuracy:.2%} of {len(digits.validation):,} images right"
-    _hand_in(found.result, f"{TITLE}: {told}: {points:g} of {POINTS} points")
-    if accuracy < ENOUGH:
-        raise CheckFailed(
-            TITLE,
-            "wrong",
-            expected=f"at least {ENOUGH:.1%} of the validation images right",
-            got=told,
-            likely="remove less, or train longer after each removal",
-        )
     return points
+
+
+def packed(network: nn.Module) -> dict:
+    """Return a network as JSON can hold it: its structure, and its tensors by name."""
+    state = [[name, packed_tensor(tensor)] for name, tensor in network.state_dict().items()]
+    return {"network": [describe(network), state]}
+
+
+def packed_tensor(tensor: Tensor) -> list:
+    """Return a tensor as JSON can hold it: its type, its shape, and its bytes as text."""
+    flat = tensor.detach().contiguous().view(-1)
+    content = flat.view(torch.uint8).numpy() if len(flat) else b""
+    text = base64.b64encode(zlib.compress(content, 1)).decode()
+    return [str(tensor.dtype).removeprefix("torch."), list(tensor.shape), text]
 
 
 def _measure(network: object, split: Split) -> tuple[float, int]:
@@ -77,32 +86,23 @@ def _measure(network: object, split: Split) -> tuple[float, int]:
     if network is None:
         raise Wrong("a network", "None", "design_network ends without a `return`")
     if not isinstance(network, nn.Module):
-        raise Wrong(
-            "a SimpleCNN of any widths, or an nn.Sequential of PyTorch's layers",
-            network,
-            held_by_torch(network) if isinstance(network, Misfit) else "",
-        )
+        known = "a SimpleCNN of any widths, or an nn.Sequential of PyTorch's layers"
+        raise Wrong(known, network, held_by_torch(network))
     for name, tensor in network.state_dict().items():
-        # BatchNorm counts its batches in whole numbers.
+        # BatchNorm counts its batches in an integer.
         if tensor.is_floating_point() and tensor.dtype != torch.float32:
             raise Wrong("float32 tensors", f"{name} of {tensor.dtype}", "the task is to prune")
         if not tensor.isfinite().all():
             raise Wrong("finite weights", f"{name} with NaN or infinity", "the training diverged")
     try:
         return evaluate(network, split).accuracy, model_bytes(network).compressed
-    except IMPOSSIBLE as error:
+    except Exception as error:  # whatever PyTorch raises for images that do not fit
         raise Wrong("an answer N x 10 for images N x 1 x 28 x 28", first_line(error)) from None
 
 
 def _hand_in(network: nn.Module, text: str) -> None:
     """Show the line; a notebook keeps the network beside it, without showing it."""
-    try:
-        from IPython import get_ipython
-        from IPython.display import display
-    except ModuleNotFoundError:  # outside of Jupyter
-        print(text)
-        return
-    if get_ipython() is None:
+    if get_ipython() is None:  # outside of Jupyter
         print(text)
     else:
-        display({"text/plain": text, MIME: pack(network)}, raw=True)
+        display({"text/plain": text, MIME: packed(network)}, raw=True)

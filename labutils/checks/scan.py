@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Iterable
 
 import torch
 from torch import nn
@@ -14,16 +14,10 @@ from labutils.checks.verdict import Wrong, exercise, likely, show, show_keys, sh
 from labutils.fit.evaluation import evaluate
 from labutils.prune.weights import prune_magnitude
 
+Floats = list[float]
+Scan = dict[str, Floats]
 ONE_IMAGE = 1.5  # images by which an accuracy may differ: arithmetic in another order
-
-
-def _scan_cases() -> list[tuple]:
-    return [scan_case(images=200, amounts=[0.5, 0.9, 0.98])]
-
-
-@functools.cache
-def _validation() -> Split:
-    return load_mnist().validation
+_validation = functools.cache(lambda: load_mnist().validation)
 
 
 def scan_case(images: int, amounts: list[float], seed: int = 0, first: int = 0) -> tuple:
@@ -31,35 +25,26 @@ def scan_case(images: int, amounts: list[float], seed: int = 0, first: int = 0) 
     return load_pretrained(seed), amounts, _validation()[first : first + images]
 
 
-@exercise(4, ("network", "amounts", "split"), _scan_cases)
-def sensitivity_scan(
-    result: object, network: nn.Module, amounts: list[float], split: Split
-) -> None:
+@exercise(4, lambda: [scan_case(images=200, amounts=[0.5, 0.9, 0.98])])
+def sensitivity_scan(result: object, network: nn.Module, amounts: Floats, split: Split) -> None:
     """Judge accuracies by layer and amount, one layer pruned at a time."""
     layers = list(prunable_layers(network))
     if not isinstance(result, dict) or set(result) != set(layers):
-        hint = ""
-        if isinstance(result, dict) and set(result) < set(layers):
-            hint = f"{', '.join(sorted(set(layers) - set(result)))} was not scanned"
+        missing = isinstance(result, dict) and set(result) < set(layers)
+        hint = f"{', '.join(sorted(set(layers) - set(result)))} was not scanned" if missing else ""
         raise Wrong(f"a dict with the keys {layers}", show_keys(result), hint)
     for name, found in result.items():
         if not isinstance(found, list) or not all(type(a) in (int, float) for a in found):
             raise Wrong(f"a list of {len(amounts)} floats for {name}", *_no_floats(found))
         if len(found) != len(amounts):
             raise Wrong(f"{len(amounts)} accuracies for {name}", f"{len(found)}: {show(found)}")
-    expected = _scan(network, amounts, split)
-    flat = [a for name in layers for a in result[name]]
-    wanted = [a for name in layers for a in expected[name]]
-    if not _close(flat, wanted, split):
-        name, place = next(
-            (n, p) for n in layers for p in range(len(amounts))
-            if not _close([result[n][p]], [expected[n][p]], split)
-        )  # fmt: skip
-        raise Wrong(
-            f"{expected[name][place]:.4g} for {name} at {amounts[place]:g}",
-            f"{result[name][place]:.4g}",
-            _scan_mistake(flat, wanted, network, amounts, split),
-        )
+    places = [(name, amount) for name in layers for amount in amounts]
+    found = [accuracy for name in layers for accuracy in result[name]]
+    expected = _measure((prune_magnitude(network, dict([place])) for place in places), split)
+    for (name, amount), one, other in zip(places, found, expected, strict=True):
+        if not _close([one], [other], split):
+            hint = _scan_mistake(found, expected, network, places, split)
+            raise Wrong(f"{other:.4g} for {name} at {amount:g}", f"{one:.4g}", hint)
 
 
 def _no_floats(found: object) -> tuple[str, str]:
@@ -71,38 +56,33 @@ def _no_floats(found: object) -> tuple[str, str]:
     return show(found), ""
 
 
-def _scan(network: nn.Module, amounts: list[float], split: Split) -> dict[str, list[float]]:
-    def accuracy(name: str, amount: float) -> float:
-        return evaluate(prune_magnitude(network, {name: amount}), split).accuracy
-
-    return {n: [accuracy(n, amount) for amount in amounts] for n in prunable_layers(network)}
+def _measure(networks: Iterable[nn.Module], split: Split) -> list[float]:
+    return [evaluate(network, split).accuracy for network in networks]
 
 
 def _scan_mistake(
-    flat: list[float], wanted: list[float], network: nn.Module, amounts: list[float], split: Split
+    found: Floats, expected: Floats, network: nn.Module, places: list, split: Split
 ) -> str:
     """Name the mistake, by doing it: of those that come near, the one that comes nearest."""
-    if _close([a / 100 for a in flat], wanted, split):
+    if _close([accuracy / 100 for accuracy in found], expected, split):
         return "that is in percent; a fraction lies in [0, 1]"
-    dense = evaluate(network, split).accuracy
-    layers, spoiled, pruned_on = prunable_layers(network), network, []
-    together = [evaluate(prune_magnitude(network, a), split).accuracy for a in amounts]
-    for name in layers:
-        for amount in amounts:
-            spoiled = prune_magnitude(spoiled, {name: amount})
-            pruned_on.append(evaluate(spoiled, split).accuracy)
+    (dense,), spoiled = _measure([network], split), [network]
+    for place in places:
+        spoiled.append(prune_magnitude(spoiled[-1], dict([place])))
+    amounts = sorted({amount for _, amount in places})
+    of_all = _measure((prune_magnitude(network, amount) for amount in amounts), split)
     mistakes = {
-        "that is the error; the scan gives the accuracy": [1 - a for a in wanted],
-        "that is the drop; the scan gives the accuracy that is left": [dense - a for a in wanted],
+        "that is the error; the scan gives the accuracy": [1 - a for a in expected],
+        "that is the drop; the scan gives the accuracy that is left": [dense - a for a in expected],
         "each pruning went on from the last one: start from the dense network every time":
-            pruned_on,
+            _measure(spoiled[1:], split),
         "all layers were pruned: prune_magnitude(network, {layer: amount}) takes one":
-            together * len(layers),
+            [of_all[amounts.index(amount)] for _, amount in places],
         "the dense network was evaluated: prune_magnitude returns the pruned one":
-            [dense] * len(wanted),
+            [dense] * len(places),
     }  # fmt: skip
-    near = {text: found for text, found in mistakes.items() if _close(flat, found, split)}
-    return min(near, key=lambda text: math.dist(flat, near[text]), default="")
+    near = {text: made for text, made in mistakes.items() if _close(found, made, split)}
+    return min(near, key=lambda text: math.dist(found, near[text]), default="")
 
 
 def _close(one: list[float], other: list[float], split: Split) -> bool:
@@ -111,54 +91,42 @@ def _close(one: list[float], other: list[float], split: Split) -> bool:
 
 def _choice_cases() -> list[tuple]:
     scan = {"conv1": [0.75, 0.5, 0.25], "fc1": [1.0, 0.96875, 0.875], "fc2": [0.9, 0.99, 0.2]}
-    return [
-        (scan, [0.25, 0.5, 0.75], 1.0, 0.0625),
-        (scan, [0.25, 0.5, 0.75], 1.0, 0.125),
-        (scan, [0.25, 0.5, 0.75], 1.0, 0.0),
-    ]
+    return [(scan, [0.25, 0.5, 0.75], 1.0, allowed_drop) for allowed_drop in (0.0625, 0.125, 0.0)]
 
 
-@exercise(4, ("scan", "amounts", "dense_accuracy", "allowed_drop"), _choice_cases)
+@exercise(4, _choice_cases)
 def choose_amounts(
-    result: object,
-    scan: dict[str, list[float]],
-    amounts: list[float],
-    dense_accuracy: float,
-    allowed_drop: float,
+    result: object, scan: Scan, amounts: Floats, dense_accuracy: float, allowed_drop: float
 ) -> None:
     """Judge amounts by layer: the highest before the first that costs too much."""
     if not isinstance(result, dict) or set(result) != set(scan):
         raise Wrong(f"a dict with the keys {list(scan)}", show_keys(result))
     if not all(type(amount) in (int, float) for amount in result.values()):
         raise Wrong("a float for each layer", result)
+    drops = [[dense_accuracy - accuracy for accuracy in scan[name]] for name in scan]
 
-    def choose(pick: Callable) -> list[float]:
-        fits = {n: [dense_accuracy - a <= allowed_drop + 1e-9 for a in scan[n]] for n in scan}
-        return [float(pick(fits[name], scan[name])) for name in scan]
+    def passed(allowed: float) -> list[int]:
+        """Count, for each layer, the amounts before the first that costs too much."""
+        return [[*(drop > allowed for drop in found), True].index(True) for found in drops]
 
-    def before_the_first(fits: list[bool], _found: list[float]) -> float:
-        count = fits.index(False) if False in fits else len(fits)
-        return amounts[count - 1] if count else 0.0
+    def chosen(counts: list[int], nothing: float = 0.0) -> list[float]:
+        return [float(amounts[count - 1]) if count else nothing for count in counts]
 
-    chosen = [float(result[name]) for name in scan]
-    expected = choose(before_the_first)
-    if torch.allclose(torch.tensor(chosen), torch.tensor(expected)):
-        return
+    def lucky(found: list[float]) -> int:
+        return max((i for i, d in enumerate(found, 1) if d <= allowed_drop + 1e-9), default=0)
 
-    def strictly_before(_fits: list[bool], found: list[float]) -> float:
-        return before_the_first([dense_accuracy - a < allowed_drop for a in found], found)
-
-    def last_that_fits(fits: list[bool], _found: list[float]) -> float:
-        return max((a for a, fit in zip(amounts, fits, strict=True) if fit), default=0.0)
-
-    raise Wrong(show(dict(zip(scan, expected, strict=True))), result, likely(chosen, {
-        "a layer that fails at a smaller amount passed later by luck: stop at the first failure":
-            lambda: choose(last_that_fits),
-        "a loss of just allowed_drop is still allowed": lambda: choose(strictly_before),
-        "that is the first amount that fails; the last one before it is asked for":
-            lambda: choose(lambda f, _: amounts[f.index(False)] if False in f else amounts[-1]),
-        "that is the position in the list; the amount itself is asked for": lambda: choose(
-            lambda f, _: max((f.index(False) if False in f else len(f)) - 1, 0)),
-        "where even the first amount costs too much, nothing goes: 0.0": lambda: choose(
-            lambda f, found: before_the_first(f, found) or amounts[0]),
-    }))  # fmt: skip
+    counts, got = passed(allowed_drop + 1e-9), [float(result[name]) for name in scan]
+    if not torch.allclose(torch.tensor(got), torch.tensor(chosen(counts))):
+        expected = show(dict(zip(scan, chosen(counts), strict=True)))
+        raise Wrong(expected, result, likely(got, {
+            "a layer that fails at a smaller amount passed later by luck: stop at the first "
+            "failure": lambda: chosen([lucky(found) for found in drops]),
+            "a loss of just allowed_drop is still allowed":
+                lambda: chosen(passed(allowed_drop - 1e-9)),
+            "that is the first amount that fails; the last one before it is asked for":
+                lambda: chosen([min(count + 1, len(amounts)) for count in counts]),
+            "that is the position in the list; the amount itself is asked for":
+                lambda: [float(max(count - 1, 0)) for count in counts],
+            "where even the first amount costs too much, nothing goes: 0.0":
+                lambda: chosen(counts, nothing=float(amounts[0])),
+        }))  # fmt: skip

@@ -9,8 +9,6 @@ from labutils.base.layers import prunable_layers
 from labutils.base.networks import SimpleCNN
 from labutils.checks.verdict import Wrong, exercise, likely, show_with_type
 
-VALUE = 4  # bytes of a float32
-
 
 def _cases() -> list[tuple]:
     tiny = nn.Sequential(nn.Linear(4, 2))
@@ -32,63 +30,49 @@ def with_zeros(widths: tuple[int, int, int], seed: int, share: float = 0.8) -> S
     return network
 
 
-def _counts(network: nn.Module) -> tuple[int, int, int, int]:
-    """Return how many weights, weights that are not zero, biases, and bytes of bitmasks."""
-    weights = [layer.weight for layer in prunable_layers(network).values()]
-    total = sum(weight.numel() for weight in weights)
-    left = sum(int(weight.count_nonzero()) for weight in weights)
-    biases = sum(parameter.numel() for parameter in network.parameters()) - total
-    return total, left, biases, sum(math.ceil(weight.numel() / 8) for weight in weights)
-
-
-def _type_mistake(value: object) -> str:
-    if torch.is_tensor(value):
-        return "take the number out of the tensor with .item()"
-    return "bytes are whole: math.ceil(n / 8)" if isinstance(value, float) else ""
-
-
-@exercise(1, ("network",), _cases)
+@exercise(1, _cases)
 def sparsity_and_bytes(result: object, network: nn.Module) -> None:
     """Judge a pair: the share of weights that are zero, and the bytes without them."""
-    layers = prunable_layers(network).values()
-    total, left, biases, mask_bytes = _counts(network)
-    sparsity, size = 1 - left / total, mask_bytes + VALUE * (left + biases)
-    expected = f"({sparsity:.6g}, {size})"
     if not isinstance(result, (tuple, list)) or len(result) != 2:
         raise Wrong("a pair (sparsity, bytes)", result)
-    got_sparsity, got_size = result
-    for value, kind, wanted in (
-        (got_sparsity, float, "a float for the sparsity"),
-        (got_size, int, "an int for the bytes"),
+    for value, kind, wanted in zip(
+        result, (float, int), ("a float for the sparsity", "an int for the bytes"), strict=True
     ):
         if type(value) not in (int, kind):
-            raise Wrong(wanted, show_with_type(value), _type_mistake(value))
-    if not math.isclose(got_sparsity, sparsity, abs_tol=1e-6):
-        zeros = sum(int((parameter == 0).sum()) for parameter in network.parameters())
-        shares = [float((layer.weight == 0).float().mean()) for layer in layers]
-        raise Wrong(expected, result, likely(float(got_sparsity), {
+            hint = "bytes are whole: math.ceil(n / 8)" if isinstance(value, float) else ""
+            if torch.is_tensor(value):
+                hint = "take the number out of the tensor with .item()"
+            raise Wrong(wanted, show_with_type(value), hint)
+    weights = [layer.weight for layer in prunable_layers(network).values()]
+    sizes = [weight.numel() for weight in weights]
+    lefts = [int(weight.count_nonzero()) for weight in weights]
+    total, left, mask_bytes = sum(sizes), sum(lefts), sum(math.ceil(size / 8) for size in sizes)
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    zeros = parameters - sum(int(p.count_nonzero()) for p in network.parameters())
+    biases = 4 * (parameters - total)
+    sparsity, size = 1 - left / total, mask_bytes + 4 * left + biases
+    expected = f"({sparsity:.6g}, {size})"
+    if not math.isclose(result[0], sparsity, abs_tol=1e-6):
+        raise Wrong(expected, result, likely(float(result[0]), {
             "that is the share that is left; sparsity is the share that is zero":
                 lambda: left / total,
             "that is in percent; a fraction lies in [0, 1]": lambda: 100 * sparsity,
             "that is the mean of the layers' sparsities; count the weights of all layers together":
-                lambda: sum(shares) / len(shares),
-            "the biases were counted too; only weights are pruned":
-                lambda: zeros / (total + biases),
-            "zeros among the biases were counted, but not the biases":
-                lambda: zeros / total,
+                lambda: 1 - sum(n / m for n, m in zip(lefts, sizes, strict=True)) / len(sizes),
+            "the biases were counted too; only weights are pruned": lambda: zeros / parameters,
+            "zeros among the biases were counted, but not the biases": lambda: zeros / total,
         }))  # fmt: skip
-    if got_size != size:
-        raise Wrong(expected, result, likely(got_size, {
-            "all weights were counted, zeros too": lambda: mask_bytes + VALUE * (total + biases),
-            "that is the dense size: every weight in 4 bytes": lambda: VALUE * (total + biases),
+    if result[1] != size:
+        raise Wrong(expected, result, likely(result[1], {
+            "all weights were counted, zeros too": lambda: mask_bytes + 4 * parameters,
+            "that is the dense size: every weight in 4 bytes": lambda: 4 * parameters,
             "the bitmask is missing: one bit for each weight says where the others are":
-                lambda: VALUE * (left + biases),
-            "the biases are missing: 4 bytes for each": lambda: mask_bytes + VALUE * left,
+                lambda: 4 * left + biases,
+            "the biases are missing: 4 bytes for each": lambda: mask_bytes + 4 * left,
             "the bitmask takes one bit for each weight, not one byte":
-                lambda: total + VALUE * (left + biases),
+                lambda: total + 4 * left + biases,
             "the bitmask of each layer is rounded up to whole bytes":
-                lambda: sum(layer.weight.numel() // 8 for layer in layers)
-                + VALUE * (left + biases),
+                lambda: sum(size // 8 for size in sizes) + 4 * left + biases,
             "each layer has a bitmask of its own, rounded up by itself":
-                lambda: math.ceil(total / 8) + VALUE * (left + biases),
+                lambda: math.ceil(total / 8) + 4 * left + biases,
         }))  # fmt: skip

@@ -11,16 +11,12 @@ from torch import Tensor, nn
 
 from labutils.base.layers import prunable_layers
 from labutils.base.networks import SimpleCNN
+from labutils.checks.plain import Foreign, Misfit
 from labutils.checks.sizes import with_zeros
-from labutils.checks.values import Foreign, Misfit
-from labutils.checks.verdict import Wrong, exercise, held_by_torch, same
+from labutils.checks.verdict import Wrong, exercise, held_by_torch, likely, same
 
 Batches = list[tuple[Tensor, Tensor]]
 SGD = partial(torch.optim.SGD, momentum=0.9)
-
-
-def _cases() -> list[tuple]:
-    return [tuning_case(seed=0), tuning_case(seed=1, steps=6, learning_rate=0.05)]
 
 
 def tuning_case(
@@ -32,43 +28,38 @@ def tuning_case(
     with torch.no_grad():
         for parameter in network.parameters():
             parameter /= 1 if parameter.dim() == 1 else math.sqrt(parameter[0].numel())
-    batches = [
-        (
-            torch.randn(8, 1, 28, 28, generator=generator),
-            torch.randint(10, (8,), generator=generator),
-        )
-        for _ in range(steps)
-    ]
-    return network, batches, learning_rate
+
+    def batch() -> tuple[Tensor, Tensor]:
+        images = torch.randn(8, 1, 28, 28, generator=generator)
+        return images, torch.randint(10, (8,), generator=generator)
+
+    return network, [batch() for _ in range(steps)], learning_rate
 
 
-@exercise(7, ("network", "batches", "learning_rate"), _cases)
+@exercise(7, lambda: [tuning_case(seed=0), tuning_case(seed=1, steps=6, learning_rate=0.05)])
 def tune(result: object, network: SimpleCNN, batches: Batches, learning_rate: float) -> None:
     """Judge a network trained on by SGD with momentum, what is zero staying zero."""
     if not isinstance(result, nn.Module):
-        raise Wrong("the network after training", result, _no_network(result))
+        hint = "" if isinstance(result, (Foreign, Misfit)) else "return the network, not its loss"
+        raise Wrong("the network after training", result, held_by_torch(result) or hint)
     if type(result) is not SimpleCNN or result.widths != network.widths:
         raise Wrong(f"a SimpleCNN(widths={network.widths})", result)
-    expected = _train(network, batches, learning_rate)
     revived = _revived(result, network)
     if revived:
-        once = _train(network, batches, learning_rate, mask="first step")
-        hint = (
-            "the zeros were set once, and momentum revived them: set them after every step"
-            if same(result, once) else "multiply each weight by its mask after every step"
-        )  # fmt: skip
-        verb = "weight was" if revived == 1 else "weights were"
-        raise Wrong("every weight that was zero is zero", f"{revived} {verb} revived", hint)
+        got = f"{revived} {'weight was' if revived == 1 else 'weights were'} revived"
+        hint = "multiply each weight by its mask after every step"
+        if same(result, _train(network, batches, learning_rate, mask="first step")):
+            hint = "the zeros were set once, and momentum revived them: set them after every step"
+        raise Wrong("every weight that was zero is zero", got, hint)
+    expected = _train(network, batches, learning_rate)
     if not same(result, expected):
-        hint = _mistake(result, network, batches, learning_rate)
-        raise Wrong("the weights after these steps of SGD with momentum", _difference(
-            result, expected), hint)  # fmt: skip
-
-
-def _no_network(result: object) -> str:
-    if isinstance(result, Misfit):
-        return held_by_torch(result)
-    return "" if isinstance(result, Foreign) else "return the network, not its loss"
+        pairs = zip(result.parameters(), expected.parameters(), strict=True)
+        most = max(float((one - other).detach().abs().max()) for one, other in pairs)
+        raise Wrong(
+            "the weights after these steps of SGD with momentum",
+            f"weights that differ by up to {most:.2g}",
+            _mistake(result, network, batches, learning_rate),
+        )
 
 
 def _revived(result: nn.Module, network: nn.Module) -> int:
@@ -77,12 +68,6 @@ def _revived(result: nn.Module, network: nn.Module) -> int:
         int(((layer.weight == 0) & (layers[name].weight != 0)).sum())
         for name, layer in prunable_layers(network).items()
     )
-
-
-def _difference(result: nn.Module, expected: nn.Module) -> str:
-    pairs = zip(result.parameters(), expected.parameters(), strict=True)
-    most = max(float((one - other).detach().abs().max()) for one, other in pairs)
-    return f"weights that differ by up to {most:.2g}"
 
 
 def _mistake(result: nn.Module, network: SimpleCNN, batches: Batches, rate: float) -> str:
@@ -105,11 +90,9 @@ def _mistake(result: nn.Module, network: SimpleCNN, batches: Batches, rate: floa
         "only the first batch was used": {"batches": batches[:1]},
         "biases that were zero stayed zero: only weights have masks": {"mask": "biases too"},
     }  # fmt: skip
-    for sentence, wrong in mistakes.items():
-        done = _train(network, wrong.pop("batches", batches), rate, **wrong)
-        if same(result, done):
-            return sentence
-    return ""
+    train = partial(_train, network, learning_rate=rate)
+    wrongly = {text: {"batches": batches, **wrong} for text, wrong in mistakes.items()}
+    return likely(result, {text: partial(train, **wrong) for text, wrong in wrongly.items()})
 
 
 def _train(

@@ -2,8 +2,7 @@
 
 import copy
 import functools
-import hashlib
-import json
+import inspect
 import linecache
 import math
 import os
@@ -15,31 +14,22 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from labutils.checks.values import Foreign, Misfit, pack, unpack
+from labutils.base.digits import Digits, Split
+from labutils.checks.plain import Foreign, Misfit, plain
 
-NOT_THE_STUDENTS = tuple(
-    f"{folder}{os.sep}"
-    for folder in (
-        *(Path(__file__).parents[1], Path(torch.__file__).parents[1]),
-        sysconfig.get_path("stdlib"),
-    )
-)
+FOLDERS = (*(Path(p).parents[1] for p in (__file__, torch.__file__)), sysconfig.get_path("stdlib"))
+NOT_THE_STUDENTS = (*(f"{folder}{os.sep}" for folder in FOLDERS), "<frozen")
 SMALL = 16  # elements of a tensor that is shown in full
 WIDEST = 160  # characters of one value
 
 
 class CheckFailed(AssertionError):
-    """An exercise that is not right yet, told in lines a student can use.
-
-    Attributes
-    ----------
-    outcome : "not attempted", "raised" or "wrong"
-    """
+    """An exercise that is not right yet, told in lines a student can use."""
 
     def __init__(self, title: str, outcome: str, **lines: str) -> None:
         told = [f"  {name:<9} {text}" for name, text in lines.items() if text]
         super().__init__("\n".join([f"{title}: {outcome}", *told]))
-        self.outcome = outcome
+        self.outcome = outcome  # "not attempted", "raised" or "wrong"
 
     def _render_traceback_(self) -> list[str]:
         """Show the message alone: in Jupyter the way through this package explains nothing."""
@@ -51,55 +41,38 @@ class Wrong(Exception):
 
     def __init__(self, expected: str, got: object, likely: str = "") -> None:
         super().__init__(expected)
-        self.lines = {
-            "expected": expected,
-            "got": got if isinstance(got, str) else show(got),
-            "likely": likely,
-        }
+        got = got if isinstance(got, str) else show(got)
+        self.lines = {"expected": expected, "got": got, "likely": likely}
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """What one call of a student's function gave.
+    """What one call of a student's function gave."""
 
-    Attributes
-    ----------
-    result : as `unpack` gives it, plain data in any case
-    error : "" or what was raised, as "ValueError: ..."
-    where : the line that raised it
-    attempted : False where the function is still the stub
-    changed_input : whether what it was given is no longer what it was
-    """
-
-    result: object = None
-    error: str = ""
-    where: str = ""
-    attempted: bool = True
-    changed_input: bool = False
+    result: object = None  # in any case plain data, see `plain`
+    error: str = ""  # what was raised, as "ValueError: ..."
+    where: str = ""  # the line that raised it
+    attempted: bool = True  # False where the function is still the stub
+    changed_input: bool = False  # whether what it was given is no longer what it was
 
 
 class Exercise:
     """A check to call with the student's function, made by the decorator `exercise`."""
 
-    def __init__(
-        self, judge: Callable, number: int, names: tuple[str, ...], cases: Callable
-    ) -> None:
+    def __init__(self, judge: Callable, number: int, cases: Callable[[], list[tuple]]) -> None:
         functools.update_wrapper(self, judge)
-        self.judge, self.number, self.names, self.cases = judge, number, names, cases
+        self.judge, self.cases = judge, cases
+        self.names = [*inspect.signature(judge).parameters][1:]
         self.title = f"Exercise {number}, {judge.__name__}"
 
     def __call__(self, function: Callable, cases: Iterable[tuple] | None = None) -> None:
-        """Try the function on these inputs, or on the visible ones; raise at the first failure.
+        """Try the function on these inputs, or on the visible ones.
 
-        Raises
-        ------
-        CheckFailed
-            With the outcome, the input, what was expected, and the likely mistake.
+        The first failure raises a `CheckFailed`, with the outcome, the input, what was
+        expected, and the likely mistake.
         """
         if not callable(function):
-            raise CheckFailed(
-                self.title, "wrong", expected="a function", got=show(unpack(pack(function)))
-            )
+            raise CheckFailed(self.title, "wrong", expected="a function", got=show(plain(function)))
         count = 0
         for case in self.cases() if cases is None else cases:
             self._try(function, case)
@@ -108,11 +81,7 @@ class Exercise:
 
     def _try(self, function: Callable, case: tuple) -> None:
         given = ", ".join(f"{n} = {show(v)}" for n, v in zip(self.names, case, strict=True))
-        found = attempt(function, *case)
-        if not found.attempted:
-            raise CheckFailed(self.title, "not attempted", next="write the function's body")
-        if found.error:
-            raise CheckFailed(self.title, "raised", input=given, error=found.error, at=found.where)
+        found = answered(self.title, given, function, case)
         try:
             if found.result is None:
                 raise Wrong("a value", "None", "the function ends without a `return`")
@@ -127,9 +96,19 @@ class Exercise:
             raise CheckFailed(self.title, "wrong", input=given, **verdict.lines) from None
 
 
-def exercise(number: int, names: tuple[str, ...], cases: Callable[[], list[tuple]]) -> Callable:
+def exercise(number: int, cases: Callable[[], list[tuple]]) -> Callable:
     """Turn a judge, called with the result and the inputs, into an `Exercise`."""
-    return lambda judge: Exercise(judge, number, names, cases)
+    return lambda judge: Exercise(judge, number, cases)
+
+
+def answered(title: str, given: str, function: Callable, case: tuple) -> Attempt:
+    """Call a student's function; raise `CheckFailed` if it is a stub, or raises."""
+    found = attempt(function, *case)
+    if not found.attempted:
+        raise CheckFailed(title, "not attempted", next="write the function's body")
+    if found.error:
+        raise CheckFailed(title, "raised", input=given, error=found.error, at=found.where)
+    return found
 
 
 def attempt(function: Callable, *arguments: object) -> Attempt:
@@ -138,7 +117,6 @@ def attempt(function: Callable, *arguments: object) -> Attempt:
     if elsewhere is not None:
         return elsewhere(function, *arguments)
     given = copy.deepcopy(arguments)
-    before = _digest(given)
     try:
         result = function(*given)
     except Exception as error:
@@ -147,19 +125,23 @@ def attempt(function: Callable, *arguments: object) -> Attempt:
         if isinstance(error, NotImplementedError) and ("NotImplementedError" in where or not said):
             return Attempt(attempted=False)
         return Attempt(error=type(error).__name__ + (f": {said}" if said else ""), where=where)
-    return Attempt(_plain(result), changed_input=_digest(given) != before)
-
-
-def _plain(result: object) -> object:
-    try:
-        return unpack(pack(result))
-    except ValueError:  # many large tensors
-        return Foreign(type(result).__name__)
+    return Attempt(plain(result), changed_input=not same(given, arguments, exactly=True))
 
 
 def first_line(error: Exception) -> str:
     """Return what an error says, in one short line."""
     return (str(error).splitlines() or [""])[0][:WIDEST]
+
+
+def _where(error: Exception) -> str:
+    """Return the last line of the student's own code that the error went through."""
+    place, trace = "", error.__traceback__
+    while trace is not None:
+        file, line = trace.tb_frame.f_code.co_filename, trace.tb_lineno
+        if not file.startswith(NOT_THE_STUDENTS):
+            place = f"line {line}: {linecache.getline(file, line).strip()}"
+        trace = trace.tb_next
+    return place[:WIDEST]
 
 
 def likely(result: object, mistakes: dict[str, Callable[[], object]]) -> str:
@@ -174,21 +156,25 @@ def _gives(wrong: Callable[[], object], result: object) -> bool:
         return False
 
 
-def same(one: object, other: object) -> bool:
-    """Compare two plain values; fractions up to what arithmetic in another order changes."""
-    if isinstance(one, nn.Module) and isinstance(other, nn.Module):
-        return same(dict(one.state_dict()), dict(other.state_dict()))
-    if isinstance(one, Tensor) and isinstance(other, Tensor):
-        if one.shape != other.shape or one.dtype != other.dtype:
-            return False
-        return torch.allclose(one, other, rtol=1e-4, atol=1e-5, equal_nan=True)
+def same(one: object, other: object, exactly: bool = False) -> bool:
+    """Compare two values; fractions, unless exactly, up to what another order of sums changes."""
     if type(one) is not type(other):
         return False
-    if isinstance(one, dict):
-        return one.keys() == other.keys() and all(same(one[k], other[k]) for k in one)
+    if isinstance(one, Tensor):
+        if one.shape != other.shape or one.dtype != other.dtype:
+            return False
+        close = functools.partial(torch.allclose, rtol=1e-4, atol=1e-5, equal_nan=True)
+        return (torch.equal if exactly else close)(one, other)
+    if isinstance(one, nn.Module):
+        states = dict(one.state_dict()), dict(other.state_dict())
+        return str(one) == str(other) and same(*states, exactly)
+    if isinstance(one, (Split, Digits)):
+        return same(vars(one), vars(other), exactly)
     if isinstance(one, (list, tuple)):
-        return len(one) == len(other) and all(map(same, one, other))
-    if isinstance(one, float):
+        return same(dict(enumerate(one)), dict(enumerate(other)), exactly)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(one[k], other[k], exactly) for k in one)
+    if isinstance(one, float) and not exactly:
         return math.isclose(one, other, rel_tol=1e-6, abs_tol=1e-9)
     return one == other
 
@@ -203,24 +189,28 @@ def show(value: object) -> str:
     return text if len(text) <= WIDEST else text[: WIDEST - 3] + "..."
 
 
-def show_keys(value: object) -> object:
-    """Return a dict as a line with its keys alone, anything else as it is."""
-    return f"a dict with the keys {show(list(value))}" if isinstance(value, dict) else value
-
-
 def show_with_type(value: object) -> str:
     """Return a value as one short line that tells a number from a tensor that holds it."""
     shown = show(value)
     return shown if isinstance(value, Foreign) else f"{shown}, of type {type(value).__name__}"
 
 
-def held_by_torch(network: Misfit) -> str:
+def show_keys(value: object) -> object:
+    """Return a dict as a line with its keys alone, anything else as it is."""
+    return f"a dict with the keys {show(list(value))}" if isinstance(value, dict) else value
+
+
+def by(shape: Iterable[int]) -> str:
+    """Return a shape as it is written in a sentence."""
+    return " x ".join(map(str, shape))
+
+
+def held_by_torch(network: object) -> str:
     """Say what to do where torch.nn.utils.prune computes a layer's weights from others."""
-    held = [name for name in network.shapes if name.endswith(".weight_orig")]
-    if not held:
-        return ""
-    layer = held[0].removesuffix(".weight_orig")
-    return f'make the masks permanent: torch.nn.utils.prune.remove(network.{layer}, "weight")'
+    shapes = network.shapes if isinstance(network, Misfit) else ()
+    for layer in (n.removesuffix(".weight_orig") for n in shapes if n.endswith(".weight_orig")):
+        return f'make the masks permanent: torch.nn.utils.prune.remove(network.{layer}, "weight")'
+    return ""
 
 
 def expect_tensor(
@@ -228,32 +218,30 @@ def expect_tensor(
 ) -> None:
     """Raise `Wrong` unless the result, `of` a layer where named, has this shape and type."""
     article = "an" if _name(dtype).startswith("int") else "a"
-    wanted = f"{article} {_name(dtype)} tensor of {_shape(shape)}" + (f" for {of}" if of else "")
+    wanted = f"{article} {_tensor(dtype, shape)}" + (f" for {of}" if of else "")
     if not isinstance(result, Tensor):
         a_list = "make a tensor of the list: torch.tensor(...)"
         raise Wrong(wanted, result, a_list if isinstance(result, list) else "")
     if result.dtype != dtype:
-        raise Wrong(wanted, result, hint or f"the {_noun(dtype)} has the wrong dtype")
+        noun = "mask" if dtype == torch.bool else "result"
+        raise Wrong(wanted, result, hint or f"the {noun} has the wrong dtype")
     if result.shape != shape:
         as_many = "as many elements as asked for, but in another shape"
         raise Wrong(wanted, result, as_many if result.numel() == shape.numel() else "")
 
 
-def _noun(dtype: torch.dtype) -> str:
-    return "mask" if dtype == torch.bool else "result"
-
-
-def _show(value: object) -> str:
+def _show(value: object, digits: int = 6) -> str:
     if isinstance(value, Foreign):
         return f"an object of type {value.kind}"
     if isinstance(value, Misfit):
         return f"a {value.kind} whose layers do not fit together"
+    if isinstance(value, Split):
+        return f"Split of {len(value)} images"
     if isinstance(value, Tensor):
         if value.numel() > SMALL:
-            return f"{_name(value.dtype)} tensor of {_shape(value.shape)}"
-        return _list(value.tolist()) + (
-            "" if value.is_floating_point() else f" ({_name(value.dtype)})"
-        )
+            return _tensor(value.dtype, value.shape)
+        kind = "" if value.is_floating_point() else f" ({_name(value.dtype)})"
+        return _show(value.tolist(), digits=4) + kind
     if isinstance(value, nn.Module):
         widths, kind = getattr(value, "widths", None), type(value).__name__
         count = len(list(value.children()))
@@ -262,35 +250,14 @@ def _show(value: object) -> str:
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key}: {_show(part)}" for key, part in value.items()) + "}"
     if isinstance(value, (list, tuple)):
-        parts = ", ".join(_show(part) for part in value[: SMALL + 1])
+        parts = ", ".join(_show(part, digits) for part in value[: SMALL + 1])
         return f"[{parts}]" if isinstance(value, list) else f"({parts})"
-    return f"{value:.6g}" if isinstance(value, float) else repr(value)
+    return f"{value:.{digits}g}" if isinstance(value, float) else repr(value)
 
 
-def _list(values: object) -> str:
-    if isinstance(values, list):
-        return "[" + ", ".join(_list(value) for value in values) + "]"
-    return f"{values:.4g}" if isinstance(values, float) else str(values)
-
-
-def _shape(shape: torch.Size) -> str:
-    return " x ".join(map(str, shape)) if len(shape) else "no dimension"
+def _tensor(dtype: torch.dtype, shape: torch.Size) -> str:
+    return f"{_name(dtype)} tensor of {by(shape) or 'no dimension'}"
 
 
 def _name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
-
-
-def _digest(arguments: tuple) -> str:
-    return hashlib.sha256(json.dumps(pack(arguments)).encode()).hexdigest()
-
-
-def _where(error: Exception) -> str:
-    """Return the last line of the student's own code that the error went through."""
-    place, trace = "", error.__traceback__
-    while trace is not None:
-        file, line = trace.tb_frame.f_code.co_filename, trace.tb_lineno
-        if not file.startswith((*NOT_THE_STUDENTS, "<frozen")):
-            place = f"line {line}: {linecache.getline(file, line).strip()}"
-        trace = trace.tb_next
-    return place[:WIDEST]

@@ -19,6 +19,12 @@ PARTS = parts()
 BY_NAME = {part.name: part for part in PARTS}
 COLUMNS = columns(PARTS)
 HIDDEN = [part for part in PARTS if "### BEGIN HIDDEN TESTS" in part.source]
+SOLUTIONS = [part for part in PARTS if part.kind == "solution"]
+
+
+@pytest.fixture
+def solved():
+    return nbformat.read(SOURCE, as_version=4)
 
 
 def headings() -> dict[str, tuple[int, int]]:
@@ -28,17 +34,14 @@ def headings() -> dict[str, tuple[int, int]]:
     return {f"{m[1].lower()} {m[2]}": (int(m[3]), int(m[4])) for m in found if m}
 
 
-def test_there_are_a_hundred_points_in_ninety_minutes():
+def test_there_are_a_hundred_points_in_ninety_minutes_and_the_table_says_the_same():
     told = headings()
     assert {name: points for name, (_, points) in told.items()} == COLUMNS
     assert sum(COLUMNS.values()) == 100
     assert sum(minutes for minutes, _ in told.values()) == 90
-
-
-def test_the_table_says_what_the_headings_say():
     rows = re.findall(r"^\| (\d) \|.*?\| (\d+) \| (\d+) \|$", BY_NAME["title"].source, re.MULTILINE)
-    told = {f"exercise {number}": (int(m), int(p)) for number, m, p in rows}
-    assert told == {name: value for name, value in headings().items() if "exercise" in name}
+    table = {f"exercise {number}": (int(m), int(p)) for number, m, p in rows}
+    assert table == {name: value for name, value in told.items() if "exercise" in name}
 
 
 def test_every_exercise_has_a_stub_a_check_two_hints_and_a_way_to_go_on():
@@ -46,29 +49,25 @@ def test_every_exercise_has_a_stub_a_check_two_hints_and_a_way_to_go_on():
         own = [part for part in PARTS if part.name.startswith(f"ex{number}")]
         assert {"solution", "check"} <= {part.kind for part in own}
         hints = BY_NAME[f"ex{number}-hints"].source
-        assert [f"<summary>{t}</summary>" in hints for t in ("Hint 1", "Hint 2", "Stuck?")] == [
-            True
-        ] * 3
+        for title in ("Hint 1", "Hint 2", "Stuck?"):
+            assert f"<summary>{title}</summary>" in hints
         assert "`lab." in hints.split("Stuck?")[1]
 
 
 def test_every_stub_is_typed_and_says_what_it_takes_and_gives():
-    for part in (part for part in PARTS if part.kind == "solution"):
+    for part in SOLUTIONS:
         (function,) = ast.parse(part.source).body
-        assert function.returns is not None
-        assert all(argument.annotation is not None for argument in function.args.args)
         text = ast.get_docstring(function)
+        assert function.returns is not None
         assert "returns :" in text
-        assert all(argument.arg in text for argument in function.args.args)
+        for argument in function.args.args:
+            assert argument.annotation is not None
+            assert argument.arg in text
 
 
-def test_cells_are_known_by_their_ids():
-    cells = nbformat.read(SOURCE, as_version=4).cells
-    assert [cell.id for cell in cells] == [part.name for part in PARTS]
-
-
-def test_the_stored_outputs_are_of_a_run_in_order_without_errors():
-    cells = [c for c in nbformat.read(SOURCE, as_version=4).cells if c.cell_type == "code"]
+def test_cells_are_known_by_their_ids_and_their_outputs_are_of_a_run_in_order(solved):
+    assert [cell.id for cell in solved.cells] == [part.name for part in PARTS]
+    cells = [cell for cell in solved.cells if cell.cell_type == "code"]
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
     kinds = {(o.output_type, o.get("name")) for cell in cells for o in cell.outputs}
     assert kinds <= {("stream", "stdout"), ("display_data", None), ("execute_result", None)}
@@ -76,14 +75,12 @@ def test_the_stored_outputs_are_of_a_run_in_order_without_errors():
 
 @pytest.mark.parametrize("part", HIDDEN, ids=lambda part: part.name)
 def test_a_hidden_test_needs_nothing_but_the_students_functions(part):
-    tree = ast.parse(part.source)
-    made = {
-        n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
-    }
-    made |= {alias.name for n in ast.walk(tree) if isinstance(n, (ast.Import, ast.ImportFrom))
-             for alias in n.names}  # fmt: skip
-    used = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
-    own = {f for p in PARTS if p.kind == "solution" for f in p.functions}
+    nodes = list(ast.walk(ast.parse(part.source)))
+    names = [node for node in nodes if isinstance(node, ast.Name)]
+    made = {node.id for node in names if isinstance(node.ctx, ast.Store)}
+    made |= {alias.name for node in nodes for alias in getattr(node, "names", [])}  # imported
+    used = {node.id for node in names if isinstance(node.ctx, ast.Load)}
+    own = {function for solution in SOLUTIONS for function in solution.functions}
     assert used - made - {"enumerate", "range", "list"} <= own
     assert used & own
 
@@ -99,36 +96,36 @@ def test_no_solution_borrows(name):
     assert not uses(BY_NAME[name].source, PROVIDED[name])
 
 
-@pytest.fixture
-def solved():
-    return nbformat.read(SOURCE, as_version=4)
-
-
 def names(work):
     return [step.part.name if step.part else "" for step in work.steps]
 
 
+def own_code(work):
+    return {s.part.name: s.cell.source for s in work.steps if s.part.kind == "solution"}
+
+
+def restored(notebook):
+    """What is taken of a notebook; here always all cells of the assignment, in their order."""
+    work = restore(notebook, PARTS)
+    assert [name for name in names(work) if name] == [part.name for part in PARTS]
+    return work
+
+
 def test_a_whole_submission_is_taken_as_it_is(solved):
-    work = restore(solved, PARTS)
-    assert names(work) == [part.name for part in PARTS]
-    assert work.remarks == []
+    assert restored(solved).remarks == []
 
 
 def test_a_missing_check_comes_back_behind_its_solution(solved):
     solved.cells = [cell for cell in solved.cells if not cell.id.startswith("ex4")]
-    work = restore(solved, PARTS)
-    assert names(work) == [part.name for part in PARTS]
-    assert (
-        "missing, and put back: ex4a-solution, ex4a-check, ex4b-solution, ex4b-check"
-        in (work.remarks[0])
-    )
+    put_back = "missing, and put back: ex4a-solution, ex4a-check, ex4b-solution, ex4b-check"
+    assert put_back in restored(solved).remarks[0]
 
 
 def test_given_code_and_checks_are_those_of_the_assignment(solved):
     for cell in solved.cells:
         if cell.id in ("setup", "ex3-check"):
             cell.source = "print('mine')"
-    work = restore(solved, PARTS)
+    work = restored(solved)
     assert all(s.cell.source == s.part.source for s in work.steps if s.part.kind != "solution")
     assert work.remarks == ["edited, so that the original was used: setup, ex3-check"]
 
@@ -140,10 +137,8 @@ def test_cells_are_recognised_without_their_names(solved, strip):
             cell.metadata = {}
         if strip in ("ids", "both"):
             cell.id = f"c{place}"
-    work = restore(solved, PARTS)
-    found = {s.part.name: s.cell.source for s in work.steps if s.part}
-    solutions = [part for part in PARTS if part.kind == "solution"]
-    assert all(found[part.name] == part.source for part in solutions)
+    work = restored(solved)
+    assert own_code(work) == {part.name: part.source for part in SOLUTIONS}
     assert (work.remarks == []) == (strip == "ids")
 
 
@@ -152,15 +147,14 @@ def test_the_first_of_two_cells_with_one_name_counts_and_the_other_still_runs(so
     second = copy.deepcopy(solved.cells[place])
     second.source = "SECOND = True"
     solved.cells.insert(place + 1, second)
-    work = restore(solved, PARTS)
-    assert names(work).count("ex2-solution") == 1
+    work = restored(solved)
     assert [s.cell.source for s in work.steps if s.part is None] == ["SECOND = True"]
     assert work.remarks == ["ex2-solution is there twice; the first counts as the original"]
 
 
 def test_added_cells_stay_where_they_are(solved):
     solved.cells.insert(7, new_code_cell("x = 1"))
-    assert names(restore(solved, PARTS)).index("") == 7
+    assert names(restored(solved)).index("") == 7
 
 
 @pytest.mark.parametrize(
@@ -225,10 +219,8 @@ def whole_sources(found):
 def test_files_of_other_editors_are_read(save):
     found = json.loads(SOURCE.read_text("utf-8"))
     save(found)
-    work = restore(read(json.dumps(found).encode()), PARTS)
-    assert names(work) == [part.name for part in PARTS]
-    solutions = {s.part.name: s.cell.source for s in work.steps if s.part.kind == "solution"}
-    assert solutions == {name: p.source for name, p in BY_NAME.items() if p.kind == "solution"}
+    work = restored(read(json.dumps(found).encode()))
+    assert own_code(work) == {part.name: part.source for part in SOLUTIONS}
     (check,) = (step.cell for step in work.steps if step.part.name == "ex8-check")
     assert any(MIME in output.data for output in check.outputs)
 
@@ -241,8 +233,7 @@ def test_half_a_character_becomes_a_question_mark(solved):
 def test_metadata_of_any_kind_harms_nothing(solved):
     for cell, meta in zip(solved.cells, [3, "x", [], {"grade_id": ["a"]}, None], strict=False):
         cell.metadata.nbgrader = meta
-    content = json.dumps(solved).encode()
-    assert names(restore(read(content), PARTS)) == [part.name for part in PARTS]
+    restored(read(json.dumps(solved).encode()))
 
 
 @pytest.mark.parametrize(
@@ -267,7 +258,7 @@ def test_odd_code_is_named_and_usual_code_is_not(code, expected):
 
 
 def test_solutions_have_no_oddities():
-    assert not [c for p in PARTS if p.kind == "solution" for c in oddities(p.source)]
+    assert not [clause for part in SOLUTIONS for clause in oddities(part.source)]
 
 
 def test_borrowed_functions_are_found_however_they_are_imported():

@@ -7,9 +7,9 @@ import math
 import tracemalloc
 import zlib
 
-import numpy as np
 import pytest
 import torch
+from hostile import HOSTILE
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
@@ -17,8 +17,11 @@ from torch.nn.utils import prune
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import labutils as lab
-from labutils.checks import values
-from labutils.checks.values import DEEPEST, DTYPES, Foreign, Misfit, pack, unpack
+from classroom import values
+from classroom.values import pack, unpack
+from labutils.checks.plain import DEEPEST, DTYPES, Foreign, Misfit, plain
+
+few_examples = settings(deadline=None, max_examples=50)
 
 
 def sent(value):
@@ -31,9 +34,11 @@ def same(one, other):
     if type(one) is not type(other):
         return False
     if isinstance(one, Tensor):
-        if one.dtype != other.dtype or one.shape != other.shape:
-            return False
-        return not one.numel() or torch.equal(bits(one), bits(other))
+        alike = one.dtype == other.dtype and one.shape == other.shape
+        bits = [tensor.contiguous().view(-1).view(torch.uint8) for tensor in (one, other)]
+        return alike and torch.equal(*bits)
+    if isinstance(one, nn.Module):
+        return str(one) == str(other) and same(dict(one.state_dict()), dict(other.state_dict()))
     if isinstance(one, dict):
         return list(one) == list(other) and all(same(one[key], other[key]) for key in one)
     if isinstance(one, (list, tuple)):
@@ -41,23 +46,15 @@ def same(one, other):
     return one == other or (isinstance(one, float) and math.isnan(one) and math.isnan(other))
 
 
-def bits(tensor):
-    return tensor.contiguous().view(-1).view(torch.uint8)
-
-
-def same_network(one, other):
-    return str(one) == str(other) and same(dict(one.state_dict()), dict(other.state_dict()))
-
-
 # ---------------------------------------------------------------- there and back
 
-WHOLE = st.integers(-(2**64) + 1, 2**64 - 1)
+INTEGERS = st.integers(-(2**64) + 1, 2**64 - 1)
 NESTED = st.recursive(
-    st.one_of(st.none(), st.booleans(), WHOLE, st.floats(), st.text()),
+    st.one_of(st.none(), st.booleans(), INTEGERS, st.floats(), st.text()),
     lambda parts: st.one_of(
         st.lists(parts, max_size=4),
         st.lists(parts, max_size=4).map(tuple),
-        st.dictionaries(st.one_of(st.none(), st.text(), WHOLE), parts, max_size=4),
+        st.dictionaries(st.one_of(st.none(), st.text(), INTEGERS), parts, max_size=4),
     ),
     max_leaves=12,
 )
@@ -69,13 +66,14 @@ def depth(value):
     return 1 + max(map(depth, value.values() if isinstance(value, dict) else value), default=0)
 
 
-@settings(deadline=None)
+@few_examples
 @given(NESTED.filter(lambda value: depth(value) <= DEEPEST))
 def test_plain_values_come_back(value):
+    assert same(plain(value), value)
     assert same(sent(value), value)
 
 
-@settings(deadline=None)
+@few_examples
 @given(
     st.sampled_from(list(DTYPES.values())),
     st.lists(st.integers(0, 4), max_size=4),
@@ -92,10 +90,6 @@ def test_tensors_of_every_type_and_shape_come_back(dtype, shape, seed):
 @pytest.mark.parametrize(
     "tensor",
     [
-        torch.tensor(3.5),
-        torch.tensor(True),
-        torch.empty(0),
-        torch.empty(3, 0, 2, dtype=torch.int64),
         torch.tensor([math.nan, math.inf, -0.0]),
         torch.arange(12.0).view(3, 4).t(),
         torch.arange(12)[::3],
@@ -106,54 +100,30 @@ def test_tensors_of_every_type_and_shape_come_back(dtype, shape, seed):
     ids=lambda tensor: f"{type(tensor).__name__} of {tuple(tensor.shape)}",
 )
 def test_odd_tensors_come_back_as_plain_ones(tensor):
-    found = sent(tensor)
-    assert type(found) is Tensor
-    assert not found.requires_grad
-    assert same(found, tensor.detach().contiguous().as_subclass(Tensor))
-    found.zero_()  # it may be written to
+    expected = tensor.detach().contiguous().as_subclass(Tensor)
+    assert same(plain(tensor), expected)
+    for found in (sent(tensor), sent(plain(tensor))):
+        assert same(found, expected)
+        assert not found.requires_grad
+        found.zero_()  # it may be written to
 
 
-def test_numbers_of_numpy_come_back_as_numbers():
-    assert same(sent([np.float64(0.5), np.int64(7), np.float32(0.25)]), [0.5, 7, 0.25])
-
-
-def test_subclasses_come_back_as_the_plain_class():
-    class Table(dict):
-        pass
-
-    class Word(str):
-        __slots__ = ()
-
-        def __eq__(self, other):
-            return True
-
-        __hash__ = str.__hash__
-
-    found = sent(Table({Word("b"): Word("x"), "a": 2}))
-    assert same(found, {"b": "x", "a": 2})
-    assert same(unpack(pack(Word("b"))), "b")
-
-
-def test_a_split_comes_back(few_digits):
+def test_a_split_comes_back_and_digits_travel_by_their_name(few_digits, digits):
     split = few_digits.validation[:20]
-    found = sent(split)
+    found = sent((split, 1))[0]
     assert type(found) is lab.Split
     assert same([found.images, found.labels], [split.images, split.labels])
-
-
-def test_the_digits_travel_by_their_name(few_digits, digits):
     assert pack(few_digits) == {"digits": "MNIST"}
     assert same(sent(few_digits).test.labels, digits.test.labels)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=10)
 @given(st.tuples(*[st.integers(1, 20)] * 3))
 def test_networks_of_any_widths_come_back(widths):
     for network in (lab.SimpleCNN(widths), lab.LeNet5(widths), lab.LeNet300(widths[:2])):
-        found = sent(network)
-        assert type(found) is type(network)
+        found = sent(plain(network))
         assert found.widths == network.widths
-        assert same_network(found, network)
+        assert same(found, network)
 
 
 @pytest.mark.parametrize(
@@ -164,21 +134,18 @@ def test_networks_of_any_widths_come_back(widths):
         nn.Sequential(nn.Sequential(nn.Conv2d(1, 4, (3, 5))), nn.BatchNorm2d(4), nn.PReLU(4)),
         nn.Sequential(nn.MaxPool2d((2, 3)), nn.AdaptiveAvgPool2d((2, None)), nn.Upsample((9, 9))),
         nn.Sequential(nn.ConstantPad2d((1, 2, 3, 4), 0.5), nn.GELU("tanh"), nn.Softmax(1)),
+        nn.Sequential(nn.Flatten(), nn.Linear(784, 10)).half(),
+        nn.Sequential(nn.Flatten(), nn.Linear(784, 10)).double(),
     ],
-    ids=lambda network: "-".join(type(layer).__name__ for layer in network) or "empty",
+    ids=range(7),
 )
 def test_sequential_networks_come_back(network):
     found = sent(network)
     assert type(found) is nn.Sequential
     assert same(dict(found.state_dict()), dict(network.state_dict()))
-    images = torch.randn(2, 1, 28, 28)
+    images = torch.randn(2, 1, 28, 28).to(next(network.parameters(), torch.zeros(0)).dtype)
     assert torch.equal(found.eval()(images), network.eval()(images))
-    assert same_network(sent(found), found)
-
-
-def test_a_network_in_other_precision_comes_back_in_it(model):
-    for dtype in (torch.float16, torch.float64):
-        assert same_network(sent(model.to(dtype)), model)
+    assert same(sent(plain(found)), found)
 
 
 def test_a_network_with_exchanged_layers_comes_back_with_them(model):
@@ -192,99 +159,27 @@ def test_a_network_with_exchanged_layers_comes_back_with_them(model):
 # ---------------------------------------------------------------- what is of no kind
 
 
-class Odd:
-    pass
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_answers_of_no_kind_come_back_as_the_same_names_of_kinds(kind):
+    """So that a check says of them in the grading what it says in the notebook."""
+    found = plain(HOSTILE[kind][0]())
+    assert same(sent(found), found)
+    alone = isinstance(found, Foreign)
+    assert alone == HOSTILE[kind][1].startswith("an object of type ")
+    if alone:
+        assert plain({"answer": [HOSTILE[kind][0]()]}) == {"answer": [found]}
 
 
-class Explosive:
-    def __getattribute__(self, name):
-        raise RuntimeError("do not touch")
-
-
-class Numbered(int):
-    def __int__(self):
-        raise RuntimeError("do not touch")
-
-
-class Network(nn.Module):
-    pass
-
-
-@pytest.mark.parametrize(
-    ("value", "kind"),
-    [
-        (Odd(), "Odd"),
-        (Explosive(), "Explosive"),
-        (Numbered(), "Numbered"),
-        (Network(), "Network"),
-        (nn.Linear(2, 3), "Linear"),
-        (nn.Sequential(Network()), "Sequential with layers of unknown kinds"),
-        (range(3), "range"),
-        (b"bytes", "bytes"),
-        ({1, 2}, "set"),
-        (1j, "complex"),
-        (2**64, "int beyond 64 bits"),
-        (-(10**5000), "int beyond 64 bits"),
-        (np.zeros(3), "ndarray"),
-        (torch.zeros(2, dtype=torch.complex64), "complex64 Tensor on cpu"),
-        (torch.zeros(2, dtype=torch.uint16), "uint16 Tensor on cpu"),
-        (torch.zeros(2, device="meta"), "float32 Tensor on meta"),
-        (torch.eye(2).to_sparse(), "sparse_coo Tensor"),
-        (torch.zeros(1).expand(10**12), "Tensor of 4,000,000,000,000 bytes"),
-        (lab.SimpleCNN, "type"),
-        (print, "builtin_function_or_method"),
-    ],
-    ids=range(20),
-)
-def test_other_values_come_back_as_the_name_of_their_kind(value, kind):
-    assert sent(value) == Foreign(kind)
-    assert sent((value, 1)) == (Foreign(kind), 1)
-    assert sent({"answer": [value]}) == {"answer": [Foreign(kind)]}
-
-
-def test_what_no_dict_should_have_as_its_key_becomes_the_name_of_its_kind():
-    assert sent({(1, 2): 0, nn.ReLU(): 1, torch.ones(1): 2}) == {
-        Foreign("tuple"): 0, Foreign("ReLU"): 1, Foreign("Tensor"): 2,
-    }  # fmt: skip
-
-
-def test_what_lies_too_deep_becomes_the_name_of_its_kind():
-    value = 7
-    for _ in range(10_000):
-        value = [value]
-    found = sent(value)
-    for _ in range(DEEPEST):
-        (found,) = found
-    assert found == Foreign("list")
-    looped = {}
-    looped["again"] = looped
-    assert "Foreign(kind='dict')" in str(sent(looped))
-
-
-def test_foreign_values_travel_on():
-    """As from the student's process, which reads its own answer before it is sent."""
-    assert sent(sent(Odd())) == Foreign("Odd")
-    assert sent(sent({Odd(): 1})) == {Foreign("Odd"): 1}
-
-
-def test_a_network_held_by_torch_prune_is_a_misfit(model):
-    prune.l1_unstructured(model.fc1, "weight", amount=0.5)
-    found = sent(model)
-    assert isinstance(found, Misfit)
-    assert found.kind == "SimpleCNN"
-    assert found.shapes["fc1.weight_orig"] == found.shapes["fc1.weight_mask"] == (64, 1568)
-    assert "fc1.weight" not in found.shapes
-    assert sent(found) == found
-
-
-@pytest.mark.parametrize("shape", [(8, 1, 3, 3), (3,), (), (0, 1, 3, 3)])
+@pytest.mark.parametrize("shape", [(8, 1, 3, 3), (3,), (), (0, 1, 3, 3), None])
 def test_a_network_whose_tensors_are_not_of_its_layers_is_a_misfit(model, shape):
-    model.conv1.weight = nn.Parameter(torch.zeros(shape))
-    found = sent(model)
-    assert isinstance(found, Misfit)
-    assert found.shapes == {
-        name: tuple(tensor.shape) for name, tensor in model.state_dict().items()
-    }
+    if shape is None:
+        prune.l1_unstructured(model.fc1, "weight", amount=0.5)
+    else:
+        model.conv1.weight = nn.Parameter(torch.zeros(shape))
+    shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    for found in (plain(model), sent(model), sent(plain(model))):
+        assert found == Misfit("SimpleCNN", shapes)
+    assert ("fc1.weight_orig" in shapes) == (shape is None)
 
 
 # ---------------------------------------------------------------- what was never packed
@@ -318,11 +213,15 @@ def in_keys(levels):
     return value
 
 
-def truncated(text):
+def cut_short(text):
     return base64.b64encode(base64.b64decode(text)[:-6]).decode()
 
 
 BOMB = coded(bytes(20_000_000))  # 20 kB that become 20 MB
+PARTS = "its parts are not those of any kind"
+KEY = "the key of a dict is neither a word nor a number"
+DEEP, SHAPE = "it is nested too deeply", "a tensor has an impossible shape"
+TOO_MUCH, FEW = "its tensors take more than 200,000,000 bytes", "not enough values to unpack"
 NO_PACKED_VALUE = {
     "a bare list": ([1, 2], "a list does not name one kind"),
     "two keys": ({"list": [], "tuple": []}, "a dict does not name one kind"),
@@ -331,65 +230,57 @@ NO_PACKED_VALUE = {
     "bytes": (b"x", "a bytes does not name one kind"),
     "unknown kind": ({"program": "rm"}, "there is no kind 'program'"),
     "long kind": ({"x" * 10_000: 1}, "there is no kind 'xxx"),
-    "endless number": (10**400, "a whole number has more than 64 bits"),
-    "too deep": (in_lists(1, DEEPEST + 2), "it is nested too deeply"),
-    "5,000 lists deep": (in_lists(1, 5000), "it is nested too deeply"),
-    "5,000 tuples deep": (in_lists(1, 5000, "tuple"), "it is nested too deeply"),
-    "5,000 keys deep": (in_keys(5000), "the key of a dict is neither a word nor a number"),
-    "list of nothing": ({"list": None}, "its parts are not those of any kind"),
-    "list of a number": ({"list": 7}, "its parts are not those of any kind"),
-    "list as a key": (
-        {"dict": [[{"list": []}, 1]]},
-        "the key of a dict is neither a word nor a number",
-    ),
-    "tensor as a key": (
-        {"dict": [[tensor_of(), 1]]},
-        "the key of a dict is neither a word nor a number",
-    ),
+    "endless number": (10**400, "an integer has more than 64 bits"),
+    "too deep": (in_lists(1, DEEPEST + 2), DEEP),
+    "5,000 lists deep": (in_lists(1, 5000), DEEP),
+    "5,000 tuples deep": (in_lists(1, 5000, "tuple"), DEEP),
+    "5,000 keys deep": (in_keys(5000), KEY),
+    "list of nothing": ({"list": None}, PARTS),
+    "list of a number": ({"list": 7}, PARTS),
+    "list as a key": ({"dict": [[{"list": []}, 1]]}, KEY),
+    "tensor as a key": ({"dict": [[tensor_of(), 1]]}, KEY),
     "dict of triples": ({"dict": [[1, 2, 3]]}, "too many values to unpack"),
-    "dict of numbers": ({"dict": [1]}, "its parts are not those of any kind"),
+    "dict of numbers": ({"dict": [1]}, PARTS),
     "foreign of a list": ({"foreign": [[]]}, "a list is no name"),
     "foreign, deep": ({"foreign": in_lists(1, 5000)}, "a dict is no name"),
-    "tensor of two": ({"tensor": ["float32", [1]]}, "not enough values to unpack"),
+    "tensor of two": ({"tensor": ["float32", [1]]}, FEW),
     "unknown dtype": (tensor_of("float7"), "there is no dtype 'float7'"),
     "dtype of torch": (tensor_of("nn"), "there is no dtype 'nn'"),
-    "dtype in a list": (tensor_of(["float32"]), "its parts are not those of any kind"),
-    "negative shape": (tensor_of(shape=(-1,)), "a tensor has an impossible shape"),
-    "fractional shape": (tensor_of(shape=(1.0,)), "a tensor has an impossible shape"),
-    "shape of truth": (tensor_of(shape=(True,)), "a tensor has an impossible shape"),
-    "shape in words": (tensor_of(shape="1"), "a tensor has an impossible shape"),
-    "shape of a number": (tensor_of(shape=1), "its parts are not those of any kind"),
-    "claimed size": (tensor_of(shape=(10**15,)), "its tensors take more than 200,000,000 bytes"),
-    "absurd size": (tensor_of(shape=(10**18,) * 9), "its tensors take more than"),
-    "absurd and empty": (tensor_of(shape=(0, 10**18, 10**18), text=coded(b"")), "its parts"),
+    "dtype in a list": (tensor_of(["float32"]), PARTS),
+    "negative shape": (tensor_of(shape=(-1,)), SHAPE),
+    "fractional shape": (tensor_of(shape=(1.0,)), SHAPE),
+    "shape of truth": (tensor_of(shape=(True,)), SHAPE),
+    "shape in words": (tensor_of(shape="1"), SHAPE),
+    "shape of a number": (tensor_of(shape=1), PARTS),
+    "claimed size": (tensor_of(shape=(10**15,)), TOO_MUCH),
+    "absurd size": (tensor_of(shape=(10**18,) * 9), TOO_MUCH),
+    "absurd and empty": (tensor_of(shape=(0, 10**18, 10**18), text=coded(b"")), PARTS),
     "too few bytes": (tensor_of(shape=(2,)), "a tensor of 8 bytes came with more or fewer"),
     "too many bytes": (tensor_of("bool"), "a tensor of 1 bytes came with more or fewer"),
     "bomb": (tensor_of(text=BOMB), "a tensor of 4 bytes came with more or fewer"),
     "no base64": (tensor_of(text="###"), "a tensor cannot be read: "),
     "base64 of another alphabet": (tensor_of(text="\u00e9"), "string argument should contain"),
-    "base64 of a number": (tensor_of(text=7), "its parts are not those of any kind"),
+    "base64 of a number": (tensor_of(text=7), PARTS),
     "no zlib": (tensor_of(text="AAAA"), "a tensor cannot be read: Error"),
-    "cut short": (tensor_of(shape=(9,), text=truncated(coded(bytes(range(36))))), "a tensor of 36"),
-    "split of one": ({"split": [tensor_of()["tensor"]]}, "its parts are not those of any kind"),
+    "cut short": (tensor_of(shape=(9,), text=cut_short(coded(bytes(range(36))))), "of 36 bytes"),
+    "split of one": ({"split": [tensor_of()["tensor"]]}, PARTS),
     "split that disagrees": (
         {"split": [tensor_of()["tensor"], tensor_of("bool", (4,))["tensor"]]},
         "1 images but 4 labels",
     ),
-    "split of numbers": (
-        {"split": [tensor_of(shape=())["tensor"]] * 2},
-        "its parts are not those of any kind",
-    ),
-    "network of nothing": ({"network": None}, "its parts are not those of any kind"),
-    "network in one part": ({"network": [{}]}, "not enough values to unpack"),
-    "network without architecture": ({"network": [{}, []]}, "its parts are not those of any kind"),
+    "split of numbers": ({"split": [tensor_of(shape=())["tensor"]] * 2}, PARTS),
+    "network of nothing": ({"network": None}, PARTS),
+    "network in one part": ({"network": [{}]}, FEW),
+    "network without architecture": ({"network": [{}, []]}, PARTS),
+    "network without structure": ({"network": [[], []]}, PARTS),
     "architecture of 5,000 lists": (network_of(in_lists(1, 5000)), "a dict is no name"),
     "tensor without a name": (network_of("SimpleCNN", [[7, ["bool", [], FOUR]]]), "is no name"),
     "tensor of a bomb": (
         network_of("SimpleCNN", [["fc1.bias", ["float32", [1], BOMB]]], widths=[1, 1, 1]),
         "came with more or fewer",
     ),
-    "misfit of nothing": ({"misfit": ["SimpleCNN"]}, "not enough values to unpack"),
-    "misfit of negatives": ({"misfit": ["SimpleCNN", [["a", [-1]]]]}, "an impossible shape"),
+    "misfit of nothing": ({"misfit": ["SimpleCNN"]}, FEW),
+    "misfit of negatives": ({"misfit": ["SimpleCNN", [["a", [-1]]]]}, SHAPE),
 }
 
 
@@ -420,26 +311,26 @@ def spent(packed):
 
 
 @pytest.mark.parametrize("kind", NO_PACKED_VALUE)
-def test_what_was_never_packed_is_refused_in_one_sentence(kind):
+def test_what_was_never_packed_is_refused_in_one_sentence_and_without_memory(kind):
     packed, reason = NO_PACKED_VALUE[kind]
-    with pytest.raises(ValueError, match=f"^This is no packed value: .*({reason})") as caught:
-        unpack(packed)
-    said = str(caught.value)
+    found, taken = spent(packed)
+    assert isinstance(found, ValueError)
+    said = str(found)
+    assert said.startswith("This is no packed value: ")
+    assert reason in said
     assert said.count("This is no packed value") == 1
     assert said.endswith(".")
     assert not said.endswith("..")
     assert "\n" not in said
     assert len(said) < 200
-
-
-@pytest.mark.parametrize("kind", NO_PACKED_VALUE)
-def test_refusing_takes_no_memory(kind):
-    found, taken = spent(NO_PACKED_VALUE[kind][0])
-    assert isinstance(found, ValueError)
     assert taken < 5_000_000
 
 
 LINEAR = {"in_features": 30_000, "out_features": 30_000}  # 3.6 GB
+
+
+def layer_of(kind, *options):
+    return network_of("Sequential", layers=[["0", kind, *options]])
 
 
 @pytest.mark.parametrize(
@@ -453,27 +344,24 @@ LINEAR = {"in_features": 30_000, "out_features": 30_000}  # 3.6 GB
         network_of("SimpleCNN", widths=None),
         network_of("SimpleCNN"),
         network_of("ResNet50", widths=[1]),
-        network_of("Sequential", layers=[["0", "Linear", LINEAR]]),
-        network_of("Sequential", layers=[["0", "Linear", {**LINEAR, "device": "cpu"}]]),
-        network_of("Sequential", layers=[["0", "Linear", {**LINEAR, "dtype": None}]]),
-        network_of(
-            "Sequential",
-            layers=[
-                ["0", "Sequential", {"layers": [["0", "Linear", {**LINEAR, "device": "cpu"}]]}]
-            ],
-        ),
-        network_of("Sequential", layers=[["0", "LazyLinear", {"out_features": 3}]]),
-        network_of("Sequential", layers=[["0", "__import__", {}]]),
-        network_of("Sequential", layers=[["0", "ReLU"]]),
+        network_of("x" * 10_000),
+        layer_of("Linear", LINEAR),
+        layer_of("Linear", {**LINEAR, "device": "cpu"}),
+        layer_of("Linear", {**LINEAR, "dtype": None}),
+        layer_of("Sequential", {"layers": [["0", "Linear", {**LINEAR, "device": "cpu"}]]}),
+        layer_of("LazyLinear", {"out_features": 3}),
+        layer_of("__import__", {}),
+        layer_of("ReLU"),
         network_of("Sequential", layers=7),
         network_of("Sequential", [["0.weight", ["int64", [2, 2], coded(bytes(32))]]],
                    layers=[["0", "Linear", {"in_features": 2, "out_features": 2}]]),
     ],
-    ids=range(17),
+    ids=range(18),
 )  # fmt: skip
 def test_an_impossible_network_is_a_misfit_and_takes_no_memory(packed):
     found, taken = spent(packed)
     assert isinstance(found, Misfit)
+    assert len(found.kind) <= 60
     assert taken < 5_000_000
 
 
@@ -493,23 +381,18 @@ def test_tensors_may_be_large_but_not_together(monkeypatch):
         unpack({"list": [bomb, bomb, tensor_of()]})
 
 
+KINDS = ["list", "tuple", "dict", "tensor", "network", "split", "foreign", "misfit"]
 JUNK = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5)),
     lambda parts: st.one_of(
         st.lists(parts, max_size=3),
-        st.dictionaries(
-            st.sampled_from(
-                ["list", "tuple", "dict", "tensor", "network", "split", "foreign", "misfit"]
-            ),
-            parts,
-            max_size=2,
-        ),
+        st.dictionaries(st.sampled_from(KINDS), parts, max_size=2),
     ),
     max_leaves=10,
 )
 
 
-@settings(deadline=None)
+@few_examples
 @given(JUNK)
 def test_junk_is_read_or_refused_but_never_anything_else(packed):
     with contextlib.suppress(ValueError):

@@ -1,0 +1,78 @@
+"""Hostile submissions cost themselves only: graded by real nbgrader, in the real sandbox."""
+
+import re
+from dataclasses import replace
+
+import pytest
+
+pytest.importorskip("nbgrader", reason="the extra [teacher] is not installed")
+
+from submissions import HOSTILE, NEVER, Class, hashes
+
+from classroom import examine, sandbox
+from classroom.assignment import PROJECT, defined
+from classroom.session import Session
+
+pytestmark = [
+    pytest.mark.skipif(bool(sandbox.available()), reason=sandbox.available() or "there is one"),
+    pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning"),
+]
+# Two seconds for what never ends, an hour for the rest, on a machine however slow.
+LIMITS = '{"cell": 3600, "call": 3600, "start": 3600, "total": 36000}'
+
+
+class Impatient(Session):
+    """Waits for what says that it never ends for an 1,800th of the time."""
+
+    endless: frozenset[str] = frozenset()
+
+    def run(self, name, source):
+        if NEVER not in source:
+            return super().run(name, source)
+        patience, self.endless = self.limits, self.endless | set(defined(source))
+        try:
+            # Nothing was lost so far, so that no other cell is run again under this limit.
+            self.limits = replace(patience, cell=patience.cell / 1800)
+            return super().run(name, source)
+        finally:
+            self.limits = patience
+
+    def call(self, function, *arguments, seconds=None):
+        if function in self.endless:
+            seconds = self.limits.call / 1800
+        return super().call(function, *arguments, seconds=seconds)
+
+
+def outside() -> dict[str, str]:
+    """Return what stands for every file of the project that a submission could have changed."""
+    kept = ("labutils", "data", "models", "notebooks")
+    found = {f"{name}/{path}": h for name in kept for path, h in hashes(PROJECT / name).items()}
+    return {path: h for path, h in found.items() if "__pycache__" not in path}
+
+
+@pytest.fixture(scope="module")
+def graded(tmp_path_factory):
+    graded = Class(tmp_path_factory.mktemp("class"), HOSTILE, "--limits", LIMITS)
+    graded.before = {**hashes(graded.submissions), **outside()}
+    with pytest.MonkeyPatch.context() as patches:
+        patches.setattr(examine, "Session", Impatient)
+        graded.grade()
+    return graded
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_it_gets_the_points_of_its_right_answers_and_is_remarked(graded, name):
+    row, expected = graded.rows[name], HOSTILE[name]
+    assert {title: row[title] for title in expected.points} == expected.points
+    assert row["status"] == "done"
+    assert [remark for remark in expected.remarks if remark not in row["remarks"]] == []
+    page = graded.feedback(row["student"])
+    assert [text for text in expected.told if text not in page] == []
+
+
+def test_all_that_was_seen_of_the_outside_is_nothing(graded):
+    assert len(re.findall(r"RuntimeError: \[\]\n", graded.feedback("spies"))) >= 4
+
+
+def test_nothing_outside_the_sandboxes_changed(graded):
+    assert {**hashes(graded.submissions), **outside()} == graded.before
