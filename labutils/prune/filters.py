@@ -17,8 +17,7 @@ from labutils.prune.dependencies import Channels, cut, read_chain
 
 Scores = dict[str, Tensor]
 Criterion = str | Callable[[str, nn.Module], Tensor]
-BY_WEIGHTS, BY_IMAGES = ("l1", "l2", "random"), ("activation", "taylor")
-HALVINGS = 24  # of the interval [0, 1] in which an amount is sought: to one in 16 million
+BY_IMAGES = ("activation", "taylor")
 AT_A_TIME = 100  # calibration images
 
 
@@ -66,13 +65,15 @@ def prune_filters(
         if amount is not None:
             raise ValueError("Give either an amount or a budget: each decides how much goes.")
         again = partial(prune_filters, model, criterion=lambda n, _: scores[n], scope=scope)
-        return _within(budget, again, image_shape)
+        return _within(budget, again, image_shape, filters=sum(map(len, scores.values())))
     chains = read_chain(model)
     ranked = {name: _best_first(scores[name], chains[name].blocks) for name in chains}
     if scope == "global" and not isinstance(amount, Mapping):
         left = _left_globally(scores, ranked, given.amount(amount))
     else:
-        left = _left_by_layer(ranked, given.shares(amount, chains))
+        slots = {name: order.shape[1] for name, order in ranked.items()}
+        shares = given.shares(amount, chains)
+        left = {name: max(1, slots[name] - round(shares[name] * slots[name])) for name in slots}
     slim = copy.deepcopy(model)
     for name, channels in chains.items():
         keep = ranked[name][:, : left[name]].flatten().sort().values
@@ -149,7 +150,7 @@ def filter_scores(
     }
     if callable(criterion):
         return {n: _check_scores(n, layer, criterion(n, layer)) for n, layer in layers.items()}
-    given.choice(criterion, "criterion", (*BY_WEIGHTS, *BY_IMAGES))
+    given.choice(criterion, "criterion", ("l1", "l2", "random", *BY_IMAGES))
     if criterion == "l1":
         return {name: weight.flatten(1).abs().sum(1) for name, weight in weights.items()}
     if criterion == "l2":
@@ -171,12 +172,6 @@ def _best_first(scores: Tensor, blocks: int) -> Tensor:
     return by_block.argsort(dim=1, descending=True, stable=True) + starts[:, None]
 
 
-def _left_by_layer(ranked: dict[str, Tensor], shares: dict[str, float]) -> dict[str, int]:
-    """Say how many slots stay of each layer that loses a share of them, at least one."""
-    slots = {name: order.shape[1] for name, order in ranked.items()}
-    return {name: max(1, slots[name] - round(shares[name] * slots[name])) for name in ranked}
-
-
 def _left_globally(scores: Scores, ranked: dict[str, Tensor], amount: float) -> dict[str, int]:
     """Say how many slots stay if the lowest go wherever they are, but the first of no layer."""
     slots = []
@@ -195,7 +190,10 @@ def _left_globally(scores: Scores, ranked: dict[str, Tensor], amount: float) -> 
 
 
 def _within(
-    budget: Mapping[str, float], pruned: Callable[[float], nn.Module], image_shape: tuple[int, ...]
+    budget: Mapping[str, float],
+    pruned: Callable[[float], nn.Module],
+    image_shape: tuple[int, ...],
+    filters: int,
 ) -> nn.Module:
     """Find the network with the fewest filters gone that costs no more than the budget."""
     if not isinstance(budget, Mapping) or not budget or not set(budget) <= {"macs", "bytes"}:
@@ -224,7 +222,8 @@ def _within(
             f"each group of it) the network still takes {can}."
         )
     too_little, enough = 0.0, 1.0
-    for _ in range(HALVINGS):
+    # Two amounts at which a filter goes, (2i + 1) / 2n and (2j + 1) / 2m, are 1 / 2nm apart.
+    while enough - too_little > 1 / (4 * filters**2):
         amount = (too_little + enough) / 2
         if fits(network := pruned(amount)):
             enough, best = amount, network
@@ -233,6 +232,7 @@ def _within(
     return best
 
 
+@torch.enable_grad()
 def _scores_by_images(
     model: nn.Module, chains: dict[str, Channels], criterion: str, calibration: Split
 ) -> Scores:
@@ -274,7 +274,7 @@ def _at_least_single(module: nn.Module) -> torch.dtype:
 def _check_scores(name: str, layer: nn.Module, scores: object) -> Tensor:
     """Refuse what a function of the reader's returned if it is not a score for each filter."""
     try:
-        found = given.finite(torch.as_tensor(scores).double(), "the scores")
+        found = given.finite(torch.as_tensor(scores).cpu().double(), "the scores")
     except (TypeError, ValueError, RuntimeError):
         found = torch.empty(0)
     if found.shape != layer.weight.shape[:1]:

@@ -204,12 +204,3 @@ def _lamp_scores(weight: Tensor) -> Tensor:
     scores = torch.empty_like(squares)
     scores[order] = ranked / ranked.cumsum(0).clamp_min(torch.finfo(ranked.dtype).tiny)
     return scores
-
-
-def prune_by(model, score, amount, scope="global", protect_output=False):  # noqa
-    pruned, together = _copy(model, amount, scope, ("global", "layer"), protect_output)
-    names = iter(prunable_layers(model))
-    for weights, share in together:
-        scores = torch.cat([score(next(names), weight).flatten() for weight in weights])
-        _cut(weights, magnitude_mask(scores, share))
-    return pruned

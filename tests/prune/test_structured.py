@@ -474,7 +474,9 @@ def test_other_precisions(model, digits, criterion, dtype):
 
 
 @pytest.mark.parametrize("scope", ["layer", "global"])
-@pytest.mark.parametrize("criterion", ["l1", "activation", "taylor", "random"])
+@pytest.mark.parametrize(
+    "criterion", ["l1", "activation", "taylor", "random", lambda _, layer: layer.bias]
+)
 def test_on_another_device(model, digits, criterion, scope):
     options = {"criterion": criterion, "scope": scope, "calibration": digits.train[:50]}
     with PretendedGPU():
