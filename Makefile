@@ -13,7 +13,7 @@ AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test run handout grade mark notebooks pretrained smallest pictures clean
+.PHONY: help lab test check lint run handout grade mark notebooks pretrained smallest pictures clean
 
 help:        ## show this list
 	@awk -F ': .*## ' '/^[a-z]+: .*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -21,15 +21,20 @@ help:        ## show this list
 lab: .venv/lab      ## install what is missing, then open JupyterLab on the first lesson
 	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb $(AS_ROOT) $(ARGS)
 
-# Tests run side by side: threads of their own would only get in each other's way. Those in a
-# browser run alone: beside the grading of a class, a page would wait for its kernel for minutes.
-test: export OMP_NUM_THREADS := 1
-test: .venv/test    ## run everything: lint, unit tests, notebooks, a real browser
+# Tests run side by side, a file in one worker: threads of their own would only be in each
+# other's way. Lessons are tests too: --nbval-lax runs them. The network is cut for all.
+# What takes more than a second is marked slow: `make check` leaves it out.
+PYTEST = $(BIN)/python tools/offline.py $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+test check: export OMP_NUM_THREADS := 1
+test: lint          ## run everything: lint, unit tests, notebooks, a real browser
+	$(PYTEST) --no-loadscope-reorder --nbval-lax --durations=20 $(ARGS)
+
+check: lint         ## run what a change is most likely to break, within a minute
+	$(PYTEST) -m "not slow and not browser" --durations=5 $(ARGS)
+
+lint: .venv/test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not browser" $(ARGS)
-	$(BIN)/python -m pytest -m browser tests
-	$(BIN)/python tools/offline.py $(BIN)/python -m pytest --nbval-lax -n $(JOBS) --dist loadfile notebooks
 
 run: .venv/lab      ## run all lessons in order, without a screen; pages in build/
 	$(BIN)/python tools/lessons.py run $(ARGS)
@@ -56,7 +61,7 @@ smallest: .venv/lab ## search for the networks in models/smallest again (an hour
 	$(BIN)/python models/make_smallest.py $(ARGS)
 
 pictures: .venv/test ## take the screenshots in the README again
-	$(BIN)/python -m pytest -m browser tests/test_browser.py
+	$(BIN)/python -m pytest -m browser tests/browser
 	cp build/screenshots/explorer.png docs/
 
 clean:       ## remove what these commands made, the environment included

@@ -30,7 +30,7 @@ def main() -> None:
     """Compile, run and count, some times over."""
     digits, model = lab.load_mnist(), lab.prune_magnitude(lab.load_pretrained(), 0.9)
     whole = device.quantize_int8(model, digits.train[:500])
-    images = whole.whole_numbers(digits.test.images[:IMAGES])
+    images = whole.integers(digits.test.images[:IMAGES])
     rows, zig = [], None
     for round_ in range(ROUNDS):
         with tempfile.TemporaryDirectory() as folder:

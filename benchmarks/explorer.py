@@ -65,10 +65,10 @@ def in_the_kernel(model: lab.SimpleCNN, digits: lab.Digits, remove: str) -> None
     spread(f"kernel, {remove}: slider event to first answer", first, 100)
 
     def work_out() -> None:
-        for _ in explorer.study.exact(explorer.setting):
+        for _ in explorer.views.exact(explorer.setting):
             pass
-        explorer.study.measure(explorer.setting)
-        explorer.study.look(explorer.setting)
+        explorer.views.measure(explorer.setting)
+        explorer.views.look(explorer.setting)
 
     exact = []
     for percent in range(51, 71):
@@ -83,11 +83,12 @@ def in_the_browser() -> None:
     from pathlib import Path
 
     sys.path.append(str(Path(__file__).resolve().parents[1] / "tools"))
-    from browser import NoBrowserError, chromium, open_lesson, run_all, server
+    from browser import NoBrowserError, chromium, jupyterlab, open_lesson, run_all, server
 
     try:
         with chromium() as browser, server() as address:
-            page = open_lesson(browser, address, "00_start_here")
+            page = jupyterlab(browser, address)
+            open_lesson(page, "00_start_here")
             run_all(page)
             page.locator(".lab-explorer-page").scroll_into_view_if_needed()
             page.wait_for_timeout(8000)  # until the curve is drawn and the kernel is idle

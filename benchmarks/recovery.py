@@ -21,9 +21,9 @@ from pathlib import Path
 
 import torch
 from torch import nn
+from training_methods import prune_before_training, prune_in_steps, prune_while_training
 
 import labutils as lab
-from labutils.study.methods import prune_before_training, prune_in_steps, prune_while_training
 
 PROJECT = Path(__file__).resolve().parents[1]
 RESULTS, BUILD = PROJECT / "benchmarks" / "results", PROJECT / "build" / "recovery"

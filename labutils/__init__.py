@@ -2,10 +2,14 @@
 
 import sys
 
+from labutils.base.threads import spin_less as _spin_less
+
+_spin_less()  # before PyTorch is loaded
+
 try:
     from labutils.base.digits import Digits, Split, load_mnist
     from labutils.base.files import load_model, load_pretrained, save_model
-    from labutils.base.hints import explain_missing_names
+    from labutils.base.hints import explain_missing_names as _explain_missing_names
     from labutils.base.home import lab_home
     from labutils.base.installation import check_installation
     from labutils.base.layers import prunable_layers
@@ -14,9 +18,8 @@ try:
     from labutils.cost.macs import count_macs, layer_table
     from labutils.cost.sizes import model_bytes, sparse_bytes
     from labutils.fit.evaluation import evaluate, mean_interval, predict, wilson_interval
-    from labutils.fit.recovery import fine_tune, reinitialised, rewind, train_sparse
-    from labutils.fit.schedules import cubic_amount, learning_rates
-    from labutils.fit.training import train
+    from labutils.fit.recovery import reinitialised, rewind
+    from labutils.fit.training import fine_tune, learning_rates, train
     from labutils.look.chooser import network_chooser
     from labutils.look.explorer import pruning_explorer
     from labutils.look.figures import (
@@ -28,15 +31,21 @@ try:
         learning_curves,
         network_diagram,
         score_bars,
+        seed_dots,
         sensitivity_curves,
         show,
+        step_curves,
         tensors_side_by_side,
         weight_histograms,
     )
     from labutils.look.recovery_explorer import recovery_explorer
-    from labutils.look.recovery_figures import seed_dots, step_curves
     from labutils.prune.filters import filter_scores, keep_filters, prune_filters
-    from labutils.prune.steps import prune_iteratively
+    from labutils.prune.steps import (
+        cubic_amount,
+        prune_iteratively,
+        rising_amounts,
+        train_sparse,
+    )
     from labutils.prune.weights import (
         magnitude_mask,
         prune_magnitude,
@@ -47,7 +56,7 @@ try:
     from labutils.study.comparison import compare
     from labutils.study.findings import paired_latency, pareto_front, report, verdict
     from labutils.study.measurement import measure
-    from labutils.study.methods import prune_and_tune, rising_amounts, train_from_scratch
+    from labutils.study.methods import prune_and_tune, train_from_scratch
     from labutils.study.tables import load_comparison
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
@@ -57,4 +66,4 @@ except ModuleNotFoundError as error:
         name=error.name,
     ) from error
 
-explain_missing_names()
+_explain_missing_names()

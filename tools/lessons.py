@@ -12,7 +12,6 @@ import argparse
 import ast
 import copy
 import os
-import re
 import sys
 import time
 from pathlib import Path
@@ -21,6 +20,7 @@ import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from nbconvert import HTMLExporter
+from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 from nbformat import NotebookNode
 from traitlets.config import Config
 
@@ -91,33 +91,16 @@ def normalise(notebook: NotebookNode) -> NotebookNode:
         cell.pop("attachments", None)
         cell.source = "\n".join(line.rstrip() for line in cell.source.strip().splitlines())
         if cell.cell_type == "code":
-            cell.outputs = _join_streams(cell.outputs)
             for output in cell.outputs:  # a widget lives only as long as its kernel
                 output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
-    return result
-
-
-def _join_streams(outputs: list[NotebookNode]) -> list[NotebookNode]:
-    """Join neighbouring outputs of one stream and show what a terminal would show at the end."""
-    joined: list[NotebookNode] = []
-    for output in outputs:
-        if output.output_type != "stream":
-            joined.append(output)
-        elif joined and joined[-1].get("name") == output.name:
-            joined[-1].text += output.text
-        else:
-            joined.append(copy.deepcopy(output))
-    for output in joined:
-        if output.output_type == "stream":
-            output.text = re.sub(r"[^\n]*\r(?!\n)", "", output.text.replace("\r\n", "\n"))
-    return joined
+    return CoalesceStreamsPreprocessor(enabled=True).preprocess(result, {})[0]
 
 
 def without_measurements(notebook: NotebookNode) -> NotebookNode:
     """Return the notebook with the outputs of `measured` cells emptied."""
     result = copy.deepcopy(notebook)
     for cell in result.cells:
-        if cell.cell_type == "code" and MEASURED in cell.metadata.get("tags", []):
+        if MEASURED in cell.metadata.get("tags", []):
             cell.outputs = []
     return result
 
@@ -170,12 +153,8 @@ def _cell_problems(cell: NotebookNode) -> list[str]:
 
 def _should_print(source: str) -> bool:
     """Whether a cell ends in an expression whose value Jupyter would display."""
-    statements = ast.parse(source).body
-    return (
-        bool(statements)
-        and isinstance(statements[-1], ast.Expr)
-        and not source.rstrip().endswith(";")
-    )
+    last = ast.parse(source).body[-1:]
+    return [type(node) for node in last] == [ast.Expr] and not source.rstrip().endswith(";")
 
 
 def run(names: list[str]) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from filelock import FileLock, Timeout
 from torch import Tensor
@@ -46,6 +47,12 @@ class Split:
     labels: Tensor
 
     def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if not isinstance(value, Tensor) or value.dim() == 0:
+                raise TypeError(
+                    f"{name} is a {type(value).__name__}: a split needs two tensors, images and "
+                    "their labels."
+                )
         if len(self.images) != len(self.labels):
             raise ValueError(
                 f"{len(self.images)} images but {len(self.labels)} labels: a split needs "
@@ -55,9 +62,12 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def __getitem__(self, chosen: slice | Tensor) -> "Split":
-        if isinstance(chosen, int):
-            raise TypeError(f"split[{chosen}] is one image: write split.images[{chosen}].")
+    def __getitem__(self, chosen: slice | range | list | np.ndarray | Tensor) -> "Split":
+        if not isinstance(chosen, (slice, range, list, np.ndarray, Tensor)):
+            raise TypeError(
+                f"split[{chosen!r}] is no split: for some images write split[:100], for one "
+                f"write split.images[{chosen!r}]."
+            )
         return Split(self.images[chosen], self.labels[chosen])
 
     __iter__ = None  # `for x in split` would be ambiguous: images, labels or pairs?
@@ -76,7 +86,15 @@ class Digits:
 
     train: Split
     validation: Split
-    test: Split
+    test: Split | None  # for who trains and chooses only
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if not isinstance(value, Split) and (name, value) != ("test", None):
+                raise TypeError(
+                    f"{name} is a {type(value).__name__}: digits are three splits, as "
+                    "Digits(digits.train[:1000], digits.validation, digits.test)."
+                )
 
 
 def load_mnist(root: str | os.PathLike | None = None) -> Digits:
@@ -97,8 +115,14 @@ def load_mnist(root: str | os.PathLike | None = None) -> Digits:
         Files are damaged and cannot be replaced.
     PermissionError
         They need unpacking, and the folder cannot be written.
+    TypeError, NotADirectoryError
+        `root` is no path of a folder.
     """
+    if root is not None and not (isinstance(root, (str, os.PathLike)) and str(root).strip()):
+        raise TypeError(f"root={root!r}: give the path of the folder that holds MNIST/.")
     root = Path(root) if root is not None else lab_home() / "data"
+    if not next(place for place in (root, *root.absolute().parents) if place.exists()).is_dir():
+        raise NotADirectoryError(f"{root} is no folder: give the one that holds MNIST/.")
     _unpack(root)
     published, test = (
         MNIST(root, train=part == "train", download=False) for part in ("train", "test")
@@ -178,37 +202,18 @@ def _timeout(seconds: float) -> Iterator[None]:
 
 
 def _explain(raw: Path, error: Exception) -> Exception:
-    """Say in one sentence which files are wrong and what to do."""
-    published = dict(MNIST.resources)
-    missing = [name for name in published if not (raw / name).exists()]
-    damaged = [
-        name
-        for name, md5 in published.items()
-        if (raw / name).exists() and not _is_whole(raw / name, md5)
-    ]
+    """Say in one sentence which file is wrong and what to do."""
     remedy = (
         "restore it with `git checkout data` in the project, or connect to the network "
         "and try again."
     )
-    if damaged:
-        size = (raw / damaged[0]).stat().st_size
-        return ValueError(
-            f"{raw / damaged[0]} is damaged ({size:,} bytes, MD5 is not the published "
-            f"{published[damaged[0]]}) and could not be downloaded again: {remedy}"
-        )
-    if missing:
-        return FileNotFoundError(
-            f"{raw / missing[0]} is missing and could not be downloaded: {remedy}"
-        )
+    for name, md5 in MNIST.resources:
+        file = raw / name
+        if not file.exists():
+            return FileNotFoundError(f"{file} is missing and could not be downloaded: {remedy}")
+        if not _is_whole(file, md5):
+            return ValueError(
+                f"{file} is damaged ({file.stat().st_size:,} bytes, MD5 is not the published "
+                f"{md5}) and could not be downloaded again: {remedy}"
+            )
     return OSError(f"MNIST could not be unpacked in {raw}: {error}")
-
-
-def check_calibration(what: str, calibration: object) -> None:
-    """Refuse anything but images with labels, at least one, where `what` looks at them."""
-    if not isinstance(calibration, Split):
-        raise TypeError(
-            f"{what} looks at images: give it calibration=digits.train[:1000] (images and labels "
-            f"as a Split), not {type(calibration).__name__}."
-        )
-    if len(calibration) == 0:
-        raise ValueError("calibration is empty: give it some hundreds of training images.")

@@ -1,5 +1,6 @@
 """Keep a network in a file: written whole or not at all, read without running code in it."""
 
+import io
 import os
 import pickle
 import zipfile
@@ -7,24 +8,24 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from labutils.base import given
 from labutils.base.history import History
 from labutils.base.home import lab_home
 from labutils.base.networks import SimpleCNN
-from labutils.base.structure import build, describe
+from labutils.base.structure import IMPOSSIBLE, build, describe
 from labutils.base.writing import write_whole
 
 FORMAT, VERSION = "eai-pruning-lab network", 1
-# What Python and PyTorch raise for layers with options that make no sense.
-IMPOSSIBLE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError)
 
 
 def save_model(model: nn.Module, path: str | os.PathLike) -> Path:
     """Write a network to a file: its architecture, its weights, and how it was trained.
 
     It may be one of this package's networks, of any widths, or an nn.Sequential of PyTorch's
-    own layers.
+    own layers. Layers and weights that it shares, and weights that are not to be trained, come
+    back as such.
 
     The file appears under its name only once it is complete; whatever interrupts the
     writing, a file that was there before stays whole.
@@ -35,28 +36,30 @@ def save_model(model: nn.Module, path: str | os.PathLike) -> Path:
         The network is something else, or has a layer of some other kind.
     ValueError
         Its layers are not what its widths say, as while torch.nn.utils.prune holds them.
-    FileNotFoundError, PermissionError
-        The folder is not there, or cannot be written.
+    OSError
+        The folder is not there, or cannot be written; a device or a pipe is in the way.
     """
-    structure = describe(model)
-    path = Path(path)
+    path, structure = given.path(path), describe(model)
     history = getattr(model, "history", None)
-    content = {
-        "format": FORMAT,
-        "version": VERSION,
-        **structure,
-        # Cloned, since torch.save would write all of the memory a view lies in.
-        "state": {name: t.detach().cpu().clone() for name, t in model.state_dict().items()},
-        "history": asdict(history) if history is not None else None,
-    }
+    weights = model.named_parameters(remove_duplicate=False)
     try:
+        content = {
+            "format": FORMAT,
+            "version": VERSION,
+            **structure,
+            "state": _copied(model.state_dict()),
+            "frozen": [n for n, p in weights if not p.requires_grad],
+            "history": asdict(history) if isinstance(history, History) else None,
+        }
         _build(content)
-    except ValueError as error:
+    except IMPOSSIBLE as error:
         raise ValueError(
             f"The network cannot be saved: {error} (If torch.nn.utils.prune holds a layer, "
             'prune.remove(layer, "weight") makes the pruning permanent first.)'
         ) from None
-    write_whole(path, lambda file: torch.save(content, file))
+    written = io.BytesIO()  # PyTorch would hide what is wrong with a disk
+    torch.save(content, written)
+    write_whole(path, lambda file: file.write(written.getbuffer()))
     return path
 
 
@@ -73,10 +76,10 @@ def load_model(path: str | os.PathLike) -> nn.Module:
     ValueError
         The file is truncated, damaged, or not one of `save_model`.
     """
-    path = Path(path)
+    path = given.path(path)
     if not path.is_file():
         raise FileNotFoundError(
-            f"There is no file {path.resolve()}: lesson 01 writes models/mnist_cnn.pth, and "
+            f"There is no file {path.absolute()}: lesson 01 writes models/mnist_cnn.pth, and "
             "load_pretrained() needs no file of yours."
         )
     try:
@@ -104,14 +107,7 @@ def load_model(path: str | os.PathLike) -> nn.Module:
         model = _build(content)
         history = content.get("history")
         model.history = History(**history) if history is not None else None
-    except (
-        LookupError,
-        TypeError,
-        ValueError,
-        AttributeError,
-        ArithmeticError,
-        RuntimeError,
-    ) as error:
+    except IMPOSSIBLE as error:
         raise ValueError(f"{path} contradicts itself: {error}") from error
     return model.eval()
 
@@ -126,7 +122,7 @@ def load_pretrained(seed: int = 0) -> SimpleCNN:
     FileNotFoundError
         The folder is missing, as when labutils was installed without its project.
     """
-    folder = lab_home() / "models" / "pretrained"
+    seed, folder = given.whole(seed, "seed", 0), lab_home() / "models" / "pretrained"
     path = folder / f"simple_cnn_seed{seed}.pth"
     if not path.is_file():
         names = sorted(file.stem for file in folder.glob("simple_cnn_seed*.pth"))
@@ -140,21 +136,35 @@ def load_pretrained(seed: int = 0) -> SimpleCNN:
     return load_model(path)
 
 
+def _copied(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Copy tensors, those that share their memory once, without the memory around a view."""
+    copies: dict[tuple, Tensor] = {}
+    result = {}
+    for name, tensor in state.items():
+        place = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype)
+        result[name] = copies.setdefault(place, tensor.detach().cpu().clone())
+    return result
+
+
 def _build(content: dict) -> nn.Module:
     """Build the network a file describes, its weights being the file's own tensors."""
-    model = build(content)
+    model, state = build(content), content["state"]
     expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    found = {name: tuple(tensor.shape) for name, tensor in content["state"].items()}
-    if found != expected:
-        wrong = sorted({name for name, _ in found.items() ^ expected.items()})
+    found = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    wrong = [
+        f"{name} should be {expected.get(name, 'absent')}, is {found.get(name, 'absent')}"
+        for name in sorted(expected | found)
+        if expected.get(name) != found.get(name)
+    ]
+    if wrong:
         widths = f" with widths {content['widths']}" if "widths" in content else ""
         raise ValueError(
-            f"{content['architecture']}{widths} has other tensors than these: "
-            + "; ".join(
-                f"{name} should be {expected.get(name, 'absent')}, is {found.get(name, 'absent')}"
-                for name in wrong
-            )
-            + "."
+            f"{content['architecture']}{widths} has other tensors than these: {'; '.join(wrong)}."
         )
-    model.load_state_dict(content["state"], assign=True)
+    model.load_state_dict(state, assign=True)
+    first: dict[int, nn.Parameter] = {}  # of those that are one in the file
+    for name, weight in list(model.named_parameters(remove_duplicate=False)):
+        layer, _, own = name.rpartition(".")
+        setattr(model.get_submodule(layer), own, first.setdefault(id(state[name]), weight))
+        weight.requires_grad_(name not in content.get("frozen", ()))
     return model

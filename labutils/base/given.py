@@ -15,18 +15,43 @@ from pathlib import Path
 import pandas as pd
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import UninitializedParameter
+from torch.nn.utils import parametrize
 
 from labutils.base.digits import Digits, Split
 
 SEEDS = 2**63  # what PyTorch's generators take
+WEIGHTED = (nn.modules.conv._ConvNd, nn.Linear)  # the layers that multiply by weights
+
+
+def module(value: object, name: str = "model") -> nn.Module:
+    """Return a network, be it without parameters, as one of integers."""
+    if not isinstance(value, nn.Module):
+        raise TypeError(f"{name} is {_kind(value)}: give a network, as load_pretrained().")
+    return value
 
 
 def network(value: object, name: str = "model") -> nn.Module:
     """Return a network with parameters."""
-    if not isinstance(value, nn.Module):
-        raise TypeError(f"{name} is {_kind(value)}: give a network, as load_pretrained().")
+    module(value, name)
     if next(value.parameters(), None) is None:
         raise ValueError(f"{name} is a {type(value).__name__} without parameters: give a network.")
+    return value
+
+
+def plain_weights(value: object, name: str = "model") -> nn.Module:
+    """Return a network whose convolutions and linear layers have weights of their own."""
+    for place, layer in network(value, name).named_modules():
+        if not isinstance(layer, WEIGHTED):
+            continue
+        for tensor in ("weight", "bias"):
+            if tensor not in layer._parameters:
+                raise ValueError(
+                    f"{place}.{tensor} is computed from other tensors: make it an ordinary "
+                    f"parameter first, as with {_remedy(place, layer, tensor)}."
+                )
+        if isinstance(layer.weight, UninitializedParameter):
+            raise ValueError(f"{place} has no weights yet: show the network an image first.")
     return value
 
 
@@ -45,7 +70,7 @@ def split(value: object, name: str = "split") -> Split:
         raise TypeError(
             f"{name} is {_kind(value)}: give images and labels as a Split, as digits.validation."
         )
-    if len(value) == 0:
+    if len(value.labels) == 0:
         raise ValueError(f"{name} is empty: give at least one image with its label.")
     images(value.images, f"{name}.images")
     if value.labels.dtype != torch.int64 or value.labels.dim() != 1:
@@ -53,7 +78,21 @@ def split(value: object, name: str = "split") -> Split:
             f"{name}.labels is a {value.labels.dtype} tensor of shape "
             f"{tuple(value.labels.shape)}: give int64 numbers, one for each image."
         )
+    if int(value.labels.min()) < 0:
+        raise ValueError(f"{name}.labels holds {int(value.labels.min())}: give 0 or more.")
     return value
+
+
+def calibration(value: object, what: str) -> Split:
+    """Return images with labels for `what` to look at, before it changes a network."""
+    if not isinstance(value, Split):
+        raise TypeError(
+            f"{what} looks at images: give it calibration=digits.train[:1000] (images and labels "
+            f"as a Split), not {_kind(value)}."
+        )
+    if len(value) == 0:
+        raise ValueError("calibration is empty: give it some hundreds of training images.")
+    return split(value, "calibration")
 
 
 def images(value: object, name: str = "images") -> Tensor:
@@ -73,9 +112,22 @@ def tensor(value: object, name: str) -> Tensor:
         raise TypeError(f"{name} is {_kind(value)}: give a tensor.")
     if value.numel() == 0:
         raise ValueError(f"{name} is empty (shape {tuple(value.shape)}): give at least one number.")
-    if not math.isfinite(float(value.float().sum())):  # one pass, no tensor of its size
+    if not _is_finite(value):
         raise ValueError(f"{name} holds NaN or infinity: give finite numbers.")
     return value
+
+
+def finite(value: object, name: str) -> Tensor:
+    """Return a floating-point tensor of finite numbers, detached; it may be empty."""
+    if not isinstance(value, Tensor) or not value.is_floating_point():
+        kind = f"a {value.dtype} tensor" if isinstance(value, Tensor) else _kind(value)
+        raise TypeError(f"{name} is {kind}: give a tensor of floating-point numbers.")
+    if not _is_finite(value):
+        raise ValueError(
+            f"{name} holds {int((~value.isfinite()).sum())} values that are NaN or infinite: they "
+            "have no rank; train the network again with a smaller learning rate."
+        )
+    return value.detach()
 
 
 def amount(value: object, name: str = "amount") -> float:
@@ -118,6 +170,13 @@ def layer_amounts(
     return {layer: amount(share, f"{name}[{layer!r}]") for layer, share in value.items()}
 
 
+def shares(value: object, known: Collection[str]) -> dict[str, float]:
+    """Return a fraction to remove of each layer: the same of all, or of those that are named."""
+    if isinstance(value, Mapping):
+        return dict.fromkeys(known, 0.0) | layer_amounts(value, known)
+    return dict.fromkeys(known, amount(value))
+
+
 def whole(value: object, name: str, least: int = 1, most: float = math.inf) -> int:
     """Return a whole number of at least `least` and at most `most`."""
     try:
@@ -154,17 +213,24 @@ def choice(value: object, name: str, known: Collection[str]) -> str:
     return value
 
 
+def choices(value: object, name: str, known: Collection[str]) -> list[str]:
+    """Return several of the known words, at least one."""
+    if isinstance(value, (str, Mapping)) or not isinstance(value, Sequence) or len(value) == 0:
+        raise TypeError(f"{name}={_short(value)}: give some of {', '.join(map(repr, known))}.")
+    return [choice(one, f"{name}[{place}]", known) for place, one in enumerate(value)]
+
+
 def path(value: object, name: str = "path") -> Path:
     """Return the path of a file: there, or possible to make."""
-    if not isinstance(value, (str, os.PathLike)) or not str(value).strip():
+    usable = isinstance(value, (str, os.PathLike)) and str(value).strip()
+    if not usable or "\0" in str(value):
         raise TypeError(f"{name}={_short(value)}: give the path of a file, as 'models/mine.pth'.")
     found = Path(value)
     if found.is_dir():
         raise IsADirectoryError(f"{found.resolve()} is a folder: give the path of a file in it.")
-    if found.parent.exists() and not found.parent.is_dir():
-        raise NotADirectoryError(
-            f"{found.parent.resolve()} is a file: nothing can lie below it; give another path."
-        )
+    below = next(place for place in found.absolute().parents if place.exists())
+    if not below.is_dir():
+        raise NotADirectoryError(f"{below} is a file: nothing can lie below it; give another path.")
     return found
 
 
@@ -183,6 +249,35 @@ def table(value: object, columns: Collection[str], name: str = "table") -> pd.Da
     return value
 
 
+def shape(value: object, name: str = "image_shape") -> tuple[int, ...]:
+    """Return the shape of one image."""
+    if isinstance(value, str) or not isinstance(value, Sequence) or len(value) == 0:
+        raise TypeError(f"{name}={_short(value)}: give the shape of one image, as (1, 28, 28).")
+    return tuple(whole(size, f"{name}[{place}]") for place, size in enumerate(value))
+
+
+def numbers(value: object, columns: Collection[str], name: str = "table") -> pd.DataFrame:
+    """Return a table in which each of these columns holds a finite number somewhere."""
+    table(value, columns, name)
+    for column in columns:
+        is_number = pd.api.types.is_numeric_dtype(value[column])
+        if not is_number or not value[column].abs().lt(math.inf).any():
+            raise ValueError(
+                f"{name}: the column {column!r} holds no finite number, so there is nothing to "
+                "work with; give one that was measured."
+            )
+    return value
+
+
+def named(value: object, name: str, example: str) -> Mapping:
+    """Return a dictionary from names, with at least one entry; `example` is one in code."""
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{name} is {_kind(value)}: give a dictionary, as {example}.")
+    if not value:
+        raise ValueError(f"{name} is empty: give at least one entry, as {example}.")
+    return value
+
+
 def device(value: torch.device | str | None) -> torch.device:
     """Return where to compute: the CPU if nothing is said, a GPU when asked for."""
     try:
@@ -194,6 +289,22 @@ def device(value: torch.device | str | None) -> torch.device:
             "machine with such a GPU, or leave it out."
         ) from error
     return found
+
+
+def _remedy(place: str, layer: nn.Module, tensor: str) -> str:
+    """Return the line of Python that makes a computed weight an ordinary parameter."""
+    if parametrize.is_parametrized(layer, tensor):
+        function = "parametrize.remove_parametrizations"
+    elif f"{tensor}_mask" in layer._buffers:
+        function = "prune.remove"
+    else:
+        function = f"remove_{'weight' if f'{tensor}_g' in layer._parameters else 'spectral'}_norm"
+    return f'torch.nn.utils.{function}(model.get_submodule("{place}"), "{tensor}")'
+
+
+def _is_finite(value: Tensor) -> bool:
+    """Look at the sum, which is fast; only large numbers can add up to infinity."""
+    return math.isfinite(value.detach().sum()) or bool(value.isfinite().all())
 
 
 def _kind(value: object) -> str:

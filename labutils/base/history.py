@@ -13,8 +13,9 @@ class History:
     loss : mean training loss of each finished epoch, in nats
     validation_accuracy : after each finished epoch, in [0, 1]
     seconds : time taken, evaluation included
-    interrupted : whether it was stopped before its last epoch
-    trained_epochs : how long the network was trained before it was pruned
+    interrupted : whether Ctrl-C (the square button) ended it
+    trained_epochs : of a pruned network, how many epochs it was trained before it was pruned;
+        None of one that was only trained: `loss` has a number for each of its epochs
     sparsity : share of zeros after each epoch, where they become more while training
     """
 
@@ -26,7 +27,3 @@ class History:
     interrupted: bool = False
     trained_epochs: int | None = None
     sparsity: list[float] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        if self.trained_epochs is None:
-            self.trained_epochs = self.epochs

@@ -1,12 +1,13 @@
 """The networks: one small CNN for the lessons, two from the pruning papers."""
 
-import contextlib
 from collections import OrderedDict
-from collections.abc import Iterator
 
 from torch import nn
 
+from labutils.base import given
+
 CLASSES = 10
+WIDEST = 100_000  # more would be a slip, and take all memory there is
 
 
 class Network(nn.Sequential):
@@ -37,18 +38,16 @@ class Network(nn.Sequential):
     @classmethod
     def checked(cls, widths: tuple[int, ...]) -> tuple[int, ...]:
         """Return the widths as a tuple, or say what is wrong with them."""
-        wanted = len(cls.counted)
         try:
-            given = tuple(widths)
-        except TypeError:
-            given = (widths,)
-        whole = all(type(width) is int and width >= 1 for width in given)
-        if len(given) != wanted or not whole:
+            checked = tuple(given.whole(width, "width", 1, WIDEST) for width in widths)
+        except (TypeError, ValueError):
+            checked = ()
+        if len(checked) != len(cls.counted):
             raise ValueError(
-                f"{cls.__name__} got widths={widths!r}: give {wanted} whole numbers of at "
-                f"least 1, for {', '.join(cls.counted)}."
+                f"{cls.__name__} got widths={widths!r}: give {len(cls.counted)} whole numbers "
+                f"from 1 to {WIDEST:,}, for {', '.join(cls.counted)}."
             )
-        return given
+        return checked
 
 
 class SimpleCNN(Network):
@@ -139,15 +138,3 @@ class LeNet5(Network):
 NETWORKS: dict[str, type[Network]] = {
     network.__name__: network for network in (SimpleCNN, LeNet300, LeNet5)
 }
-
-
-@contextlib.contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Put a network into evaluation mode for a `with` block, then back as it was."""
-    training = [module for module in model.modules() if module.training]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True

@@ -7,6 +7,7 @@ before anything is built from them.
 import hashlib
 import inspect
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -23,6 +24,8 @@ LAYERS: dict[str, type[nn.Module]] = {
 }
 CHAINS = (nn.Sequential, *NETWORKS.values())
 SOMEWHERE = {"device", "dtype"}  # of a layer's options, those that its tensors decide
+# What Python and PyTorch raise for structures and layers that make no sense.
+IMPOSSIBLE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError)
 
 
 def describe(model: nn.Module) -> dict:
@@ -36,14 +39,18 @@ def describe(model: nn.Module) -> dict:
         It is neither one of this package's networks nor an nn.Sequential of known layers.
     """
     if type(model) in NETWORKS.values() and _has_its_own_layers(model):
-        return {"architecture": type(model).__name__, "widths": list(model.widths)}
-    if type(model) not in CHAINS:
-        raise TypeError(
-            f"A {type(model).__name__} cannot be described: {', '.join(NETWORKS)} can, and an "
-            "nn.Sequential of PyTorch's own layers. For any other network, "
-            "torch.save(model.state_dict(), path) keeps the weights."
-        )
-    return {"architecture": "Sequential", **_describe_chain(model)}
+        structure = {"architecture": type(model).__name__, "widths": list(model.widths)}
+    elif type(model) in CHAINS:
+        structure = {"architecture": "Sequential", **_describe_chain(model)}
+    else:
+        raise _unknown(f"A {type(model).__name__}")
+    names: dict[nn.Module, str] = {}
+    shared = {
+        name: names[layer]
+        for name, layer in model.named_modules(remove_duplicate=False)
+        if names.setdefault(layer, name) != name
+    }
+    return {**structure, "shared": shared} if shared else structure
 
 
 def build(structure: dict) -> nn.Module:
@@ -54,15 +61,24 @@ def build(structure: dict) -> nn.Module:
     ValueError
         It describes no network.
     """
-    architecture = structure["architecture"]
-    # On the meta device a network takes no memory, so absurd widths do no harm.
-    with torch.device("meta"):
-        if architecture in NETWORKS:
-            return NETWORKS[architecture](tuple(structure["widths"]))
-        if architecture == "Sequential":
-            return _build_layer("Sequential", {"layers": structure["layers"]})
-    known = ", ".join((*NETWORKS, "Sequential"))
-    raise ValueError(f"its architecture is {architecture!r}, expected {known}.")
+    try:
+        architecture = structure["architecture"]
+        # On the meta device a network takes no memory, so absurd widths do no harm.
+        with torch.device("meta"):
+            if architecture in NETWORKS:
+                model = NETWORKS[architecture](tuple(structure["widths"]))
+            elif architecture == "Sequential":
+                model = _build_layer("Sequential", {"layers": structure["layers"]})
+            else:
+                known = ", ".join((*NETWORKS, "Sequential"))
+                raise ValueError(f"its architecture is {architecture!r}, expected {known}.")
+        for name, first in structure.get("shared", {}).items():
+            chain, _, place = name.rpartition(".")
+            model.get_submodule(name)  # or there would be one more layer
+            setattr(model.get_submodule(chain), place, model.get_submodule(first))
+        return model
+    except IMPOSSIBLE as error:
+        raise ValueError(str(error)) from error
 
 
 def fingerprint(model: nn.Module) -> str:
@@ -98,18 +114,23 @@ def _describe_layer(name: str, layer: nn.Module) -> tuple[str, dict]:
         return "Sequential", _describe_chain(layer)
     kind = type(layer).__name__
     if type(layer) is not LAYERS.get(kind):
-        raise TypeError(
-            f"{name} is a {kind}, which cannot be described: an nn.Sequential of "
-            f"{', '.join(LAYERS)} can. For any other network, "
-            "torch.save(model.state_dict(), path) keeps the weights."
-        )
+        raise _unknown(f"{name} is a {kind}, which")
     options = {}
     for option in inspect.signature(type(layer).__init__).parameters:
         if option not in {"self", *SOMEWHERE} and hasattr(layer, option):
             value = getattr(layer, option)
             # A layer keeps as a tensor, or None, what it was asked for with True or False.
-            options[option] = value is not None if option == "bias" else value
+            value = value is not None if option == "bias" else value
+            options[option] = value.item() if isinstance(value, np.generic) else value
     return kind, options
+
+
+def _unknown(what: str) -> TypeError:
+    return TypeError(
+        f"{what} cannot be described: {', '.join(NETWORKS)} can, and an nn.Sequential of "
+        f"{', '.join(LAYERS)}. For any other network, torch.save(model.state_dict(), path) keeps "
+        "the weights."
+    )
 
 
 def _build_layer(kind: str, options: dict) -> nn.Module:

@@ -13,54 +13,62 @@ from filelock import FileLock, Timeout
 def write_whole(path: Path, write: Callable[[BinaryIO], None]) -> None:
     """Write beside the target, then rename: the rename is all or nothing.
 
+    Of a link, what it points to is written.
+
     Parameters
     ----------
     write : called with the open file
 
     Raises
     ------
-    FileNotFoundError, PermissionError
-        The folder is not there, or cannot be written.
+    OSError
+        The folder is not there, or cannot be written; a device, a pipe or a folder is in the way.
     """
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
-    try:
-        with partial.open("xb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except FileNotFoundError as error:
-        raise FileNotFoundError(
-            f"The folder {path.parent.resolve()} is not there: make it first, or choose another."
-        ) from error
-    except PermissionError as error:
-        raise PermissionError(
-            f"{path.resolve()} cannot be written: choose a folder of your own."
-        ) from error
-    finally:
-        partial.unlink(missing_ok=True)
+    target = Path(os.path.realpath(path))
+    if os.path.lexists(target) and not target.is_file():
+        raise OSError(f"{path} is no ordinary file: choose another name.")
+    partial = target.with_name(f".{target.name}.{uuid.uuid4().hex}.partial")
+    with _clear_errors(target):
+        try:
+            with partial.open("xb") as file:
+                write(file)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(target)
+        finally:
+            partial.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
 def only_writer(path: Path, doing: str = "comparing networks") -> Iterator[None]:
     """Hold a file or folder for a `with` block; a second program that wants it is told so."""
-    if not path.parent.is_dir():
-        raise FileNotFoundError(
-            f"The folder {path.parent.resolve()} is not there: make it first, or choose another."
-        )
     lock = FileLock(path.with_name(f".{path.name}.lock"), timeout=0)
-    try:
-        lock.acquire()
-    except PermissionError as error:
-        raise PermissionError(
-            f"{path.resolve()} cannot be written: choose a folder of your own."
-        ) from error
-    except Timeout as error:
-        raise RuntimeError(
-            f"Another program is {doing} into {path}: wait until it has finished, or "
-            "give another path."
-        ) from error
+    with _clear_errors(path):
+        path.parent.stat()  # FileLock would make the folder
+        try:
+            lock.acquire()
+        except Timeout:
+            raise RuntimeError(
+                f"Another program is {doing} into {path}: wait until it has finished, or "
+                "give another path."
+            ) from None
     try:
         yield
     finally:
         lock.release()
+
+
+@contextlib.contextmanager
+def _clear_errors(path: Path) -> Iterator[None]:
+    """Say in one sentence what keeps a file from being written."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"The folder {path.parent.absolute()} is not there: make it first, or choose another."
+        ) from error
+    except OSError as error:
+        raise type(error)(
+            f"{path.absolute()} cannot be written ({error.strerror}): choose a folder of your own, "
+            "on a disk with room."
+        ) from error

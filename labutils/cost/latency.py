@@ -9,7 +9,11 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from labutils.base.networks import evaluating
+from labutils.base import given
+from labutils.cost.macs import fitting
+from labutils.fit.evaluation import evaluating
+
+MOST = 100_000  # images, threads, or rounds: more is a slip
 
 
 def latency(
@@ -21,6 +25,8 @@ def latency(
     image_shape: tuple[int, ...] = (1, 28, 28),
 ) -> pd.DataFrame:
     """Time several networks in turn, so that a busy moment of the machine hits them all.
+
+    Each is timed where it is, on the CPU or on its GPU, and gets images of its precision.
 
     Parameters
     ----------
@@ -36,36 +42,35 @@ def latency(
 
     Raises
     ------
-    ValueError
-        There is no network, or batch, threads or rounds are below 1.
+    TypeError, ValueError
+        There is no network, or images of that shape do not fit it; batch, threads or rounds are
+        no whole numbers of at least 1.
     """
-    for name, value in (("batch", batch), ("threads", threads), ("rounds", rounds)):
-        if value is not None and (type(value) is not int or value < 1):
-            raise ValueError(f"{name}={value!r}: give a whole number of at least 1.")
-    if not models:
-        raise ValueError("There is no network to time: give a dictionary from name to network.")
-    images = torch.randn(batch, *image_shape, generator=torch.Generator().manual_seed(0))
+    images = _images(models, batch, image_shape)
+    given.whole(rounds, "rounds", 1, MOST)
     times: dict[str, list[float]] = {name: [] for name in models}
     with contextlib.ExitStack() as stack:
         stack.enter_context(torch.inference_mode())
         used = stack.enter_context(cpu_threads(threads))
-        for model in models.values():
+        inputs = dict.fromkeys(models, images)  # what functions get
+        for name, model in models.items():
             if isinstance(model, nn.Module):
                 stack.enter_context(evaluating(model))
+                inputs[name] = fitting(model, images)
         order, chance = list(models.items()), random.Random(0)
         for round_ in range(-3, rounds):
             chance.shuffle(order)  # so that none always finds the cache another one left
             for name, model in order:
                 started = time.perf_counter()
-                model(images)
+                output = model(inputs[name])
+                if getattr(output, "is_cpu", True) is False:  # a GPU is still at it
+                    torch.accelerator.synchronize(output.device)
                 if round_ >= 0:
                     times[name].append((time.perf_counter() - started) * 1e3)
     table = pd.DataFrame(times).quantile([0.25, 0.5, 0.75]).T
-    table = table.set_axis(["low", "median", "high"], axis="columns")
-    table = table.rename_axis("model").reset_index()
-    return table.assign(batch=batch, threads=used)[
-        ["model", "batch", "threads", "median", "low", "high"]
-    ]
+    table = table.set_axis(["low", "median", "high"], axis="columns").rename_axis("model")
+    table = table.reset_index().assign(batch=batch, threads=used)
+    return table[["model", "batch", "threads", "median", "low", "high"]]
 
 
 def layer_latency(
@@ -80,25 +85,29 @@ def layer_latency(
 
     Parameters
     ----------
-    As for `latency`.
+    As for `latency`, the networks being chains (nn.Sequential) of layers of the same names.
 
     Returns
     -------
     Table with a row for each layer and a column for each network: the median in
     milliseconds for the whole batch.
     """
-    stages: dict[str, dict[str, Callable[[Tensor], Tensor]]] = {}
-    with torch.inference_mode():
-        for name, model in models.items():
-            values = torch.randn(batch, *image_shape, generator=torch.Generator().manual_seed(0))
-            with evaluating(model):
-                for layer_name, layer in model.named_children():
-                    stages.setdefault(layer_name, {})[name] = _with_input(layer, values)
-                    values = layer(values)
-    medians = {
-        layer: latency(calls, batch, threads, rounds=rounds).set_index("model")["median"]
-        for layer, calls in stages.items()
-    }
+    images = _images(models, batch, image_shape)
+    chains = [model for model in models.values() if isinstance(model, nn.Sequential)]
+    if len(chains) < len(models) or len({tuple(chain._modules) for chain in chains}) > 1:
+        raise ValueError("models: give chains (nn.Sequential) whose layers have the same names.")
+    medians = {}
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(torch.inference_mode())
+        for chain in chains:  # while its layers are timed: else BatchNorm would go on learning
+            stack.enter_context(evaluating(chain))
+        values = {name: fitting(chain, images) for name, chain in models.items()}
+        for layer in chains[0]._modules:
+            layers = {name: chain._modules[layer] for name, chain in models.items()}
+            calls = {name: _with_input(layers[name], values[name]) for name in models}
+            table = latency(calls, batch, threads, rounds=rounds).set_index("model")
+            medians[layer] = table["median"]
+            values = {name: layers[name](values[name]) for name in models}
     return pd.DataFrame(medians).T.rename_axis("layer")
 
 
@@ -107,12 +116,23 @@ def _with_input(layer: nn.Module, values: Tensor) -> Callable[[Tensor], Tensor]:
     return lambda _images: layer(values)
 
 
+def _images(models: Mapping, batch: int, image_shape: tuple[int, ...]) -> Tensor:
+    """Draw a batch of images, if there is a network to time with them."""
+    if not isinstance(models, Mapping) or not models:
+        raise ValueError(f"models={models!r}: give networks to time, as {{'dense': model}}.")
+    for name, model in models.items():
+        if not callable(model):
+            raise TypeError(f"models[{name!r}]={model!r}: give a network.")
+    shape = (given.whole(batch, "batch", 1, MOST), *given.shape(image_shape))
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(0))
+
+
 @contextlib.contextmanager
 def cpu_threads(count: int | None) -> Iterator[int]:
     """Use so many threads for a `with` block; give the number in use."""
     before = torch.get_num_threads()
     if count is not None:
-        torch.set_num_threads(count)
+        torch.set_num_threads(given.whole(count, "threads", 1, 1024))
     try:
         yield torch.get_num_threads()
     finally:

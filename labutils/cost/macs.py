@@ -1,13 +1,17 @@
 """What does each layer put out, and how many multiplications does it take?"""
 
-import math
-from collections.abc import Callable
+from functools import partial
 
 import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from labutils.base.networks import evaluating
+from labutils.base import given
+from labutils.fit.evaluation import evaluating
+
+TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+UNCOUNTED = (nn.RNNBase, nn.RNNCellBase, nn.MultiheadAttention, nn.Bilinear)
+Runs = list[tuple[str, nn.Module, tuple[int, ...], int]]
 
 
 def layer_table(model: nn.Module, image_shape: tuple[int, ...] = (1, 28, 28)) -> pd.DataFrame:
@@ -18,6 +22,11 @@ def layer_table(model: nn.Module, image_shape: tuple[int, ...] = (1, 28, 28)) ->
     Table with the columns `layer`, `kind`, `output` (shape for one image), `parameters`
     (weights and biases) and `macs` (multiplications with a weight, one image), in the
     order in which the layers run.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As by `count_macs`.
     """
     rows = [
         {
@@ -25,9 +34,9 @@ def layer_table(model: nn.Module, image_shape: tuple[int, ...] = (1, 28, 28)) ->
             "kind": type(layer).__name__,
             "output": shape[1:],
             "parameters": sum(p.numel() for p in layer.parameters()),
-            "macs": _uses(layer, shape) * layer.weight.numel() if _multiplies(layer) else 0,
+            "macs": uses * layer.weight.numel() if uses else 0,
         }
-        for name, layer, shape in _run_once(model, image_shape)
+        for name, layer, shape, uses in _run_once(model, image_shape)
     ]
     return pd.DataFrame(rows)
 
@@ -37,51 +46,75 @@ def count_macs(
 ) -> int:
     """Count multiply-accumulates: multiplications with a weight in a forward pass of one image.
 
+    Those of convolutions (transposed ones too) and linear layers are counted.
+
     Parameters
     ----------
     nonzero : count only those with a weight that is not zero. Dense kernels execute all of
         them, whatever the weights are; only special kernels or hardware skip the others.
+
+    Raises
+    ------
+    TypeError, ValueError
+        No network, a layer whose multiplications are not counted here, another image shape than
+        the network takes.
 
     >>> from labutils.base.networks import SimpleCNN
     >>> count_macs(SimpleCNN()) == 28*28 * 16*9 + 14*14 * 32*16*9 + 1568*64 + 64*10
     True
     """
     return sum(
-        _uses(layer, shape)
-        * (int(layer.weight.count_nonzero()) if nonzero else layer.weight.numel())
-        for _, layer, shape in _run_once(model, image_shape)
-        if _multiplies(layer)
+        uses * (int(layer.weight.count_nonzero()) if nonzero else layer.weight.numel())
+        for _, layer, _, uses in _run_once(model, image_shape)
+        if uses
     )
 
 
-def _multiplies(layer: nn.Module) -> bool:
-    return isinstance(layer, (nn.Conv2d, nn.Linear))
-
-
-def _uses(layer: nn.Module, output: tuple[int, ...]) -> int:
-    """Say how often each weight is used for one image: once for each output of its filter."""
-    return math.prod(output) // len(layer.weight)
-
-
-def _run_once(
-    model: nn.Module, image_shape: tuple[int, ...]
-) -> list[tuple[str, nn.Module, tuple[int, ...]]]:
-    """Run one blank image; return name, layer and output shape, in the order of running."""
-    ran: list[tuple[str, nn.Module, tuple[int, ...]]] = []
-
-    def note(name: str) -> Callable:
-        def hook(layer: nn.Module, _inputs: tuple, output: Tensor) -> None:
-            ran.append((name, layer, tuple(output.shape)))
-
-        return hook
-
-    leaves = [(name, layer) for name, layer in model.named_modules() if not [*layer.children()]]
-    hooks = [layer.register_forward_hook(note(name)) for name, layer in leaves]
+def fitting(model: nn.Module, images: Tensor) -> Tensor:
+    """Bring images to a network's device and precision, and run them once to see that they fit."""
+    images = images.to(next((p for p in model.parameters() if p.is_floating_point()), images))
     try:
-        device = next(model.parameters()).device
-        with evaluating(model), torch.inference_mode():
-            model(torch.zeros(1, *image_shape, device=device))
+        model(images)
+    except (RuntimeError, ValueError) as error:
+        raise ValueError(
+            f"image_shape={tuple(images.shape[1:])} does not fit this {type(model).__name__}: "
+            f"{str(error).strip().splitlines()[0]}"
+        ) from error
+    return images
+
+
+def _run_once(model: nn.Module, image_shape: tuple[int, ...]) -> Runs:
+    """Run one blank image; return name, layer, output shape, and how often a weight is used."""
+    ran: Runs = []
+
+    def note(name: str, layer: nn.Module, inputs: tuple, output: Tensor) -> None:
+        uses = 0
+        if isinstance(layer, given.WEIGHTED):  # once for each output of its filter
+            places = inputs[0] if isinstance(layer, TRANSPOSED) else output
+            uses = places.numel() // len(layer.weight)
+        ran.append((name, layer, tuple(output.shape), uses))
+
+    blank = torch.zeros(1, *given.shape(image_shape))
+    hooks = [layer.register_forward_hook(partial(note, name)) for name, layer in _leaves(model)]
+    try:
+        with evaluating(model), torch.no_grad():
+            fitting(model, blank)
     finally:
         for hook in hooks:
             hook.remove()
     return ran
+
+
+def _leaves(model: nn.Module) -> list[tuple[str, nn.Module]]:
+    """Find the layers that have no others in them, but for what computes their weights."""
+    leaves = []
+    for name, layer in given.network(model).named_modules():
+        if isinstance(layer, UNCOUNTED):
+            raise ValueError(
+                f"{name} is a {type(layer).__name__}, whose multiplications are not counted here: "
+                "only those of convolutions and linear layers are."
+            )
+        inner = {child for child, _ in layer.named_children()} - {"parametrizations"}
+        if not inner and "parametrizations" not in name.split("."):
+            leaves.append((name, layer))
+    return leaves

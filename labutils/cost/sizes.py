@@ -11,23 +11,19 @@ ways are tried on each tensor, and the shortest is kept:
 
 import io
 import json
-import os
 import struct
 import tempfile
 import zlib
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from labutils.base.writing import write_whole
+from labutils.base import given
 
-MAGIC = b"EAI1"
-Encoding = tuple[Callable[[np.ndarray], bytes], Callable[[bytes, int, np.dtype], np.ndarray]]
+BEGINNING = struct.Struct("<4sI")  # of the file: what it is, and how long its list of tensors
 
 
 @dataclass(frozen=True)
@@ -59,73 +55,30 @@ def model_bytes(model: nn.Module) -> Sizes:
 
     Raises
     ------
-    ValueError
-        The network has no tensors.
+    TypeError, ValueError
+        It is no network, or has no tensors.
     RuntimeError
         The compressed file did not give back the same bits (it always should).
     """
-    state = {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
-    if not state:
-        raise ValueError("The network has no parameters: there is nothing to store.")
+    state = {name: tensor.detach().cpu() for name, tensor in _tensors(model).items()}
     ordinary = io.BytesIO()
     torch.save({name: tensor.clone() for name, tensor in state.items()}, ordinary)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "network.eai"
-        encoding = save_compressed(state, path)
-        compressed, restored = path.stat().st_size, load_compressed(path)
+    content, encoding = _pack(state)
+    with tempfile.TemporaryFile() as file:
+        file.write(content)
+        file.seek(0)
+        restored = _unpack(file.read())
     for name, tensor in state.items():
-        if not np.array_equal(_bits(tensor), _bits(restored[name])):
+        back = restored[name]
+        same = (back.dtype, back.shape) == (tensor.dtype, tensor.shape)
+        if not same or not np.array_equal(_words(back), _words(tensor)):
             raise RuntimeError(f"{name} came back changed from the compressed file.")
-    return Sizes(dense_bytes(model), ordinary.getbuffer().nbytes, compressed, encoding)
-
-
-def save_compressed(state: dict[str, Tensor], path: str | os.PathLike) -> dict[str, str]:
-    """Write tensors without their zeros, whole or not at all; return how each was stored."""
-    header, body = {}, b""
-    for name, tensor in state.items():
-        bits = _bits(tensor)
-        chosen, encoded = min(
-            ((kind, encode(bits)) for kind, (encode, _) in ENCODINGS.items()),
-            key=lambda candidate: len(candidate[1]),
-        )
-        kind = str(tensor.dtype).removeprefix("torch.")
-        header[name] = [chosen, kind, list(tensor.shape), len(encoded)]
-        body += encoded
-    text = zlib.compress(json.dumps(header, separators=(",", ":")).encode(), 9)
-    content = MAGIC + struct.pack("<I", len(text)) + text + body
-    write_whole(Path(path), lambda file: file.write(content))
-    return {name: entry[0] for name, entry in header.items()}
-
-
-def load_compressed(path: str | os.PathLike) -> dict[str, Tensor]:
-    """Read back what `save_compressed` wrote, bit for bit.
-
-    Raises
-    ------
-    ValueError
-        The file is truncated or not one of `save_compressed`.
-    """
-    content = Path(path).read_bytes()
-    try:
-        if content[:4] != MAGIC:
-            raise ValueError("it does not begin as one")
-        (length,) = struct.unpack_from("<I", content, 4)
-        header = json.loads(zlib.decompress(content[8 : 8 + length]))
-        position, state = 8 + length, {}
-        for name, (chosen, kind, shape, size) in header.items():
-            part = content[position : position + size]
-            if len(part) < size:
-                raise ValueError("it is cut short")
-            state[name] = _tensor(part, chosen, getattr(torch, kind), shape)
-            position += size
-    except (ValueError, KeyError, AttributeError, struct.error, zlib.error) as error:
-        raise ValueError(f"{path} is not a whole file of save_compressed: {error}.") from error
-    return state
+    return Sizes(dense_bytes(model), ordinary.getbuffer().nbytes, len(content), encoding)
 
 
 def dense_bytes(model: nn.Module) -> int:
     """Count the bytes of the tensors as they lie in memory, zeros and all."""
-    return sum(t.numel() * t.element_size() for t in model.state_dict().values())
+    return sum(tensor.nbytes for tensor in _tensors(model).values())
 
 
 def sparse_bytes(model: nn.Module) -> int:
@@ -133,31 +86,50 @@ def sparse_bytes(model: nn.Module) -> int:
 
     `model_bytes` tries harder, slower.
     """
-    quick = [ENCODINGS[kind][0] for kind in ("bitmask", "gaps")]
     total = 0
-    for tensor in model.state_dict().values():
-        bits = _bits(tensor)
-        total += min(bits.nbytes, *(len(encode(bits)) for encode in quick))
+    for tensor in _tensors(model).values():
+        words = _words(tensor)
+        total += min(words.nbytes, len(_encode_bitmask(words)), len(_encode_gaps(words)))
     return total
 
 
-def _bits(tensor: Tensor) -> np.ndarray:
-    """Return the tensor's values as flat integers: bit patterns, so that -0.0 is not zero."""
+def _tensors(model: nn.Module) -> dict[str, Tensor]:
+    if not isinstance(model, nn.Module) or not model.state_dict():
+        given.network(model)  # says what is wrong
+    return model.state_dict()
+
+
+def _pack(state: dict[str, Tensor]) -> tuple[bytes, dict[str, str]]:
+    """Write tensors without their zeros, behind a list of them; say how each was stored."""
+    listed, body = {}, b""
+    for name, tensor in state.items():
+        words = _words(tensor)
+        encoded = {kind: encode(words) for kind, (encode, _) in ENCODINGS.items()}
+        shortest = min(encoded, key=lambda kind: len(encoded[kind]))
+        dtype = str(tensor.dtype).removeprefix("torch.")
+        listed[name] = [shortest, dtype, list(tensor.shape), len(encoded[shortest])]
+        body += encoded[shortest]
+    text = zlib.compress(json.dumps(listed, separators=(",", ":")).encode(), 9)
+    encoding = {name: entry[0] for name, entry in listed.items()}
+    return BEGINNING.pack(b"EAI1", len(text)) + text + body, encoding
+
+
+def _unpack(content: bytes) -> dict[str, Tensor]:
+    """Read back what `_pack` wrote."""
+    _, length = BEGINNING.unpack_from(content)
+    file = io.BytesIO(content[BEGINNING.size :])
+    state = {}
+    for name, (kind, dtype, shape, size) in json.loads(zlib.decompress(file.read(length))).items():
+        like = torch.empty(shape, dtype=getattr(torch, dtype))
+        words = ENCODINGS[kind][1](file.read(size), like.numel(), _words(like).dtype)
+        state[name] = torch.from_numpy(words.copy().view(np.uint8)).view(like.dtype).view(shape)
+    return state
+
+
+def _words(tensor: Tensor) -> np.ndarray:
+    """Return the values as flat integers: bit patterns, so that -0.0 is not zero."""
     flat = tensor.detach().cpu().contiguous().reshape(-1)
-    return flat.view(torch.uint8).numpy().view(_word(tensor.dtype))
-
-
-def _tensor(content: bytes, encoding: str, dtype: torch.dtype, shape: list[int]) -> Tensor:
-    """Turn encoded bytes into a tensor."""
-    count = int(np.prod(shape))
-    words = ENCODINGS[encoding][1](content, count, _word(dtype))
-    if len(words) != count:
-        raise ValueError("its parts do not have the sizes it states")
-    return torch.from_numpy(words.copy().view(np.uint8)).view(dtype).reshape(shape)
-
-
-def _word(dtype: torch.dtype) -> np.dtype:
-    return np.dtype(f"<u{dtype.itemsize}")
+    return flat.view(torch.uint8).numpy().view(f"<u{tensor.itemsize}")
 
 
 def _encode_bitmask(words: np.ndarray) -> bytes:
@@ -192,16 +164,11 @@ def _decode_gaps(content: bytes, count: int, word: np.dtype) -> np.ndarray:
     return words
 
 
-def _encode_deflate(words: np.ndarray) -> bytes:
-    return zlib.compress(words.tobytes(), 9)
-
-
-def _decode_deflate(content: bytes, count: int, word: np.dtype) -> np.ndarray:
-    return np.frombuffer(zlib.decompress(content), word)
-
-
-ENCODINGS: dict[str, Encoding] = {
+ENCODINGS = {
     "bitmask": (_encode_bitmask, _decode_bitmask),
     "gaps": (_encode_gaps, _decode_gaps),
-    "deflate": (_encode_deflate, _decode_deflate),
+    "deflate": (
+        lambda words: zlib.compress(words.tobytes(), 9),
+        lambda content, count, word: np.frombuffer(zlib.decompress(content), word),
+    ),
 }

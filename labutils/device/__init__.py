@@ -1,4 +1,4 @@
-"""What a network becomes on a small device: whole numbers, C, flash and instructions.
+"""What a network becomes on a small device: int8, C, flash and instructions.
 
 What needs the packages of the extra ``[device]`` is imported when it is first used, so that the
 rest of this room is there without them.

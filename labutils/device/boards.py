@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from labutils.base import given
+
 
 @dataclass(frozen=True)
 class Board:
@@ -41,9 +43,7 @@ BOARDS = {
 
 def check_board(name: str) -> Board:
     """Return a board by its short name, refusing one that is not in the table."""
-    if name not in BOARDS:
-        raise ValueError(f"board={name!r}: choose {', '.join(BOARDS)}.")
-    return BOARDS[name]
+    return BOARDS[given.choice(name, "board", BOARDS)]
 
 
 def check_fit(board: Board, needs: Mapping[str, int], largest: Mapping[str, str]) -> None:

@@ -1,5 +1,6 @@
 """One digit on two machines: the emulated microcontroller's logits beside the laptop's."""
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
@@ -8,12 +9,13 @@ import ipywidgets
 import torch
 from torch import Tensor
 
-from labutils.base.digits import Digits
-from labutils.base.networks import evaluating
+from labutils.base import given
+from labutils.base.digits import Digits, Split
 from labutils.device.boards import Board, check_board
 from labutils.device.quantization import Int8Network
-from labutils.device.tables import Variant
-from labutils.look import panels
+from labutils.device.tables import Variant, check_variants
+from labutils.look.panels import digit_png
+from labutils.look.widgets import Controls, control, problem
 
 PICK, DRAW = "pick a test image", "draw a digit"
 DEVICE, LAPTOP = "#0072B2", "#E69F00"
@@ -56,43 +58,29 @@ def device_explorer(
     A widget; as the last line of a cell it is displayed. ``.variant``, ``.source`` and
     ``.number`` are its controls, ``.pad`` the field to draw in, ``.answer`` what it shows.
     """
-    if not variants:
-        raise ValueError("There is no variant: give a dictionary from name to Variant.")
-    return DeviceExplorer(variants, digits, check_board(board))
+    test = given.split(given.digits(digits).test, "digits.test")
+    return DeviceExplorer(check_variants(variants), test, check_board(board))
 
 
-class DeviceExplorer(ipywidgets.VBox):
+class DeviceExplorer(Controls):
     """The widget of `device_explorer`."""
 
-    def __init__(self, variants: Mapping[str, Variant], digits: Digits, board: Board) -> None:
-        self.variants, self.split, self.board = dict(variants), digits.test, board
+    what = "Controls for one digit on two machines"
+
+    def __init__(self, variants: dict[str, Variant], split: Split, board: Board) -> None:
+        super().__init__("lab-device-page")
+        self.variants, self.split, self.board = variants, split, board
         self.compiled: dict[str, object] = {}
-        wide = {"style": {"description_width": "90px"}, "layout": {"width": "min(100%, 560px)"}}
-        self.variant = ipywidgets.SelectionSlider(
-            options=list(variants), description="network", **wide
-        )
+        self.variant = control(ipywidgets.SelectionSlider, "network", options=list(variants))
         self.source = ipywidgets.ToggleButtons(options=[PICK, DRAW], description="")
-        self.number = ipywidgets.IntSlider(
-            0, 0, len(self.split) - 1, description="test image", **wide
-        )
+        self.number = control(ipywidgets.IntSlider, "test image", max=len(split) - 1)
         self.clear = ipywidgets.Button(description="Clear", layout={"width": "90px"})
         self.pad, self.drawing = self._field()
-        self.page = ipywidgets.HTML()
-        self.page.add_class("lab-device-page")
-        for control in (self.variant, self.source, self.number):
-            control.observe(lambda _change: self._answer(), "value")
+        for moved in (self.variant, self.source, self.number):
+            moved.observe(lambda _change: self._answer(), "value")
         self.clear.on_click(self._clear)
         self._answer()
-        super().__init__([self.variant, self.source, self.number, self.drawing, self.page])
-
-    def _repr_mimebundle_(self, **options: object) -> dict[str, object]:
-        """Give Jupyter the widget and, for print and viewers without widgets, a picture of it."""
-        bundle = super()._repr_mimebundle_(**options)
-        bundle["text/html"] = (
-            f"{page(self.answer)}<p><em>Run this cell to draw a digit yourself.</em></p>"
-        )
-        bundle["text/plain"] = "One digit on two machines: run this cell to choose it."
-        return bundle
+        self.children = (self.variant, self.source, self.number, self.drawing, self.page)
 
     @property
     def image(self) -> tuple[Tensor, int | None]:
@@ -108,7 +96,7 @@ class DeviceExplorer(ipywidgets.VBox):
         try:
             from labutils.device.pad import Pad
         except ModuleNotFoundError as error:
-            return None, ipywidgets.HTML(panels.problem(error))
+            return None, ipywidgets.HTML(problem(error))
         pad = Pad()
         pad.observe(lambda _change: self._answer(), "pixels")
         return pad, ipywidgets.HBox([pad, self.clear])
@@ -124,30 +112,30 @@ class DeviceExplorer(ipywidgets.VBox):
         self.drawing.layout.display = "" if drawing else "none"
         if drawing and self.pad is None:
             return
-        try:
+        with self.errors_shown():
             self.answer = self._ask(self.variant.value, *self.image)
             self.page.value = page(self.answer)
-        except Exception as error:  # shown where the reader looks, and raised for the tests
-            self.page.value = panels.problem(error)
-            raise
 
     def _ask(self, name: str, image: Tensor, label: int | None) -> Answer:
         network = self.variants[name].network
-        whole = isinstance(network, Int8Network)
-        given = network.whole_numbers(image) if whole else image
-        with evaluating(network), torch.inference_mode():
-            laptop = network.sums(given[None])[0] if whole else network(given[None])[0]
+        if isinstance(network, Int8Network):
+            read = network.integers(image)
+            laptop = network.sums(read[None])[0]
+        else:
+            read = image.float()
+            with torch.inference_mode():
+                laptop = copy.deepcopy(network).cpu().float()(read[None])[0]
         try:
             firmware = self._firmware(name)
         except ModuleNotFoundError as error:
             return Answer(image, label, laptop, None, str(error))
-        cost = firmware.measure(given)
+        cost = firmware.measure(read)
         words = (
             f"{cost.instructions:,} instructions, at least "
             f"{cost.instructions / (self.board.clock * 1e3):.1f} ms at {self.board.clock} MHz, "
             f"{cost.flash:,} bytes of flash"
         )
-        return Answer(image, label, laptop, firmware.logits(given[None])[0], words)
+        return Answer(image, label, laptop, firmware.logits(read[None])[0], words)
 
     def _firmware(self, name: str) -> object:
         from labutils.device.firmware import Firmware  # needs the extra
@@ -175,7 +163,7 @@ def page(answer: Answer) -> str:
     return (
         '<div style="display: flex; flex-wrap: wrap; gap: 16px; align-items: center; '
         'color: var(--jp-ui-font-color1, black)">'
-        f'<img alt="the image that is read" src="{panels.digit_png(answer.image)}" '
+        f'<img alt="the image that is read" src="{digit_png(answer.image)}" '
         'style="width: 140px; image-rendering: pixelated; border: 1px solid gray">'
         f'<table style="font-variant-numeric: tabular-nums"><tr><th></th>{head}</tr>{rows}</table>'
         f'<div style="max-width: 320px" aria-live="polite">{_verdict(answer)}{known}<br>'

@@ -13,14 +13,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from labutils.base import given
 from labutils.base.home import cache_folder
 from labutils.base.networks import SimpleCNN
 from labutils.device._extra import needed
-from labutils.device.boards import check_board, check_fit
+from labutils.device.boards import Board, check_board, check_fit
 from labutils.device.emulator import FLASH_SIZE, PROCESSORS, Emulator
-from labutils.device.packing import check_format
+from labutils.device.packing import FORMATS
 from labutils.device.quantization import LAYERS, Int8Network
-from labutils.device.source import rows_of, weights_header
+from labutils.device.source import check_network, rows_of, weights_header
 
 SOURCES = Path(__file__).parent / "c"
 # -g keeps the names of functions and variables, which the emulator needs; nothing else.
@@ -60,15 +61,16 @@ class Footprint:
 
 
 class Firmware:
-    """A SimpleCNN, real or in whole numbers, compiled and ready to run in the emulator.
+    """A SimpleCNN, real or in int8, compiled and ready to run in the emulator.
 
     Parameters
     ----------
-    network : a SimpleCNN of any widths (float32), or what `quantize_int8` made of it
+    network : a SimpleCNN of any widths, or what `quantize_int8` made of it; real weights become
+        float32
     formats : how conv2, fc1 and fc2 are packed: "dense", "csr", "gaps" or "bitmask", by layer;
         dense where not named
     processor : "Cortex-M0+", "Cortex-M4F" or "Cortex-M7"; if not given, that of the board, or a
-        Cortex-M4F
+        Cortex-M4F; with a board, its own
     board : which of `BOARDS` it must fit
 
     Raises
@@ -89,21 +91,11 @@ class Firmware:
         processor: str | None = None,
         board: str | None = None,
     ) -> None:
-        if type(network) not in (SimpleCNN, Int8Network):
-            raise TypeError(
-                f"A {type(network).__name__} cannot become firmware: give a SimpleCNN, or what "
-                "quantize_int8 makes of one."
-            )
-        for name, tensor in network.state_dict().items():
-            if not tensor.isfinite().all():
-                raise ValueError(f"{name} holds values that are NaN or infinite.")
-        self.formats = _check_formats(formats or {})
-        self.board = check_board(board) if board is not None else None
-        processor = processor or (self.board.processor if self.board else "Cortex-M4F")
-        if processor not in PROCESSORS:
-            raise ValueError(f"processor={processor!r}: choose {', '.join(PROCESSORS)}.")
-        self.network, self.processor = network, PROCESSORS[processor]
-        self.whole = isinstance(network, Int8Network)
+        self.network = check_network(network)
+        self.formats = _check_formats({} if formats is None else formats)
+        self.board = None if board is None else check_board(board)
+        self.processor = PROCESSORS[_choose_processor(processor, self.board)]
+        self.is_int8 = isinstance(network, Int8Network)
         self._check_size()
         self.emulator = Emulator(self._compile(), self.processor)
         if self.board:
@@ -112,10 +104,10 @@ class Firmware:
     def logits(self, images: Tensor) -> Tensor:
         """Run images N x 1 x 28 x 28 one by one; return int32 sums, or float32 logits, N x 10.
 
-        Real images for a real network; int8 ones, as `Int8Network.whole_numbers` makes them, for
-        one in whole numbers.
+        Real images for a real network; int8 ones, as `Int8Network.integers` makes them, for one
+        in int8.
         """
-        return torch.stack([self._run(image) for image in images])
+        return torch.stack([self._run(image) for image in given.tensor(images, "images")])
 
     def measure(self, image: Tensor) -> Footprint:
         """Count what one image, 1 x 28 x 28, costs. Counts differ a little between images."""
@@ -154,7 +146,7 @@ class Firmware:
 
     def _check_size(self) -> None:
         """Refuse what is too large to be emulated before it is written down number by number."""
-        each = 1 if self.whole else 4
+        each = 1 if self.is_int8 else 4
         need = sum(int(layer.weight.count_nonzero()) for layer in rows_of(self.network)) * each
         if need > FLASH_SIZE:
             raise ValueError(
@@ -165,12 +157,14 @@ class Firmware:
     def _run(self, image: Tensor) -> Tensor:
         self._show(image)
         self.emulator.call("infer")
-        return torch.from_numpy(self.emulator.read("logits", "<i4" if self.whole else "<f4").copy())
+        return torch.from_numpy(
+            self.emulator.read("logits", "<i4" if self.is_int8 else "<f4").copy()
+        )
 
     def _show(self, image: Tensor) -> None:
         """Put an image where the firmware looks for it."""
-        wanted = torch.int8 if self.whole else torch.float32
-        if image.dtype != wanted or image.numel() != 28 * 28:
+        wanted = torch.int8 if self.is_int8 else torch.float32
+        if given.tensor(image, "image").dtype != wanted or image.numel() != 28 * 28:
             raise ValueError(
                 f"The image is {tuple(image.shape)} of {image.dtype}: this firmware reads 28 x 28 "
                 f"of {wanted}."
@@ -182,7 +176,7 @@ class Firmware:
         header = weights_header(rows_of(self.network), self.formats, self.processor.has_simd)
         options = [
             *("-target", self.processor.target, f"-mcpu={self.processor.features}", *OPTIONS),
-            *([] if self.whole else ["-DFLOAT32"]),
+            *([] if self.is_int8 else ["-DFLOAT32"]),
             *(["-DWIDE_STARTS"] if _is_wide(self.network, self.formats) else []),
         ]
         sources = sorted(SOURCES.iterdir())
@@ -236,14 +230,27 @@ def _check_writable(folder: Path) -> None:
         ) from error
 
 
+def _choose_processor(name: str | None, board: Board | None) -> str:
+    """Return the processor's name: the one asked for, else the board's, else a Cortex-M4F."""
+    if name is None:
+        return board.processor if board else "Cortex-M4F"
+    if board and given.choice(name, "processor", PROCESSORS) != board.processor:
+        raise ValueError(
+            f"processor={name!r}: the {board.name} has a {board.processor}; give one of the two."
+        )
+    return given.choice(name, "processor", PROCESSORS)
+
+
 def _check_formats(formats: Mapping[str, str]) -> dict[str, str]:
     packable = LAYERS[FIRST_SPARSE:]
+    if not isinstance(formats, Mapping):
+        raise TypeError(f"formats={formats!r}: give a dictionary, as {{'fc1': 'csr'}}.")
     for layer, format in formats.items():
         if layer not in packable:
             raise ValueError(
                 f"formats names {layer!r}: choose from {', '.join(packable)} (conv1 stays dense)."
             )
-        check_format(format)
+        given.choice(format, f"formats[{layer!r}]", FORMATS)
     return dict(formats)
 
 

@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from labutils.base import given
+
 FORMATS = ("dense", "csr", "gaps", "bitmask")
 STEP = 4  # rows are filled up with zeros to a multiple of it, for kernels that take four at a time
 LONGEST_GAP = 255
@@ -55,7 +57,7 @@ def pack(rows: Tensor, format: str) -> Packed:
     rows : weights, rows x length
     format : one of `FORMATS`
     """
-    check_format(format)
+    given.choice(format, "format", FORMATS)
     count, length = rows.shape
     rows = F.pad(rows, (0, -length % STEP))
     length = rows.shape[1]
@@ -88,13 +90,6 @@ def unpack(packed: Packed) -> Tensor:
         for place, value in zip(places, packed.values[start:end], strict=True):
             rows[row, place] += value  # a bridge adds its zero to whatever is there
     return rows
-
-
-def check_format(format: str) -> None:
-    """Refuse a format that no kernel reads."""
-    if format not in FORMATS:
-        known = ", ".join(f'"{name}"' for name in FORMATS)
-        raise ValueError(f"format={format!r}: choose {known}.")
 
 
 def _gaps(rows: Tensor) -> tuple[list, list[int], list[int]]:

@@ -43,6 +43,8 @@ def as_digit(pixels: bytes) -> Tensor:
     -------
     An image 1 x 28 x 28, normalised as `load_mnist` does.
     """
+    if not isinstance(pixels, (bytes, bytearray)):
+        raise TypeError(f"The drawing is a {type(pixels).__name__}: give {SIDE} x {SIDE} bytes.")
     if len(pixels) != SIDE * SIDE:
         raise ValueError(f"The drawing has {len(pixels)} bytes: {SIDE} x {SIDE} are expected.")
     drawn = torch.frombuffer(bytearray(pixels), dtype=torch.uint8).view(SIDE, SIDE) / 255

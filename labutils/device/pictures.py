@@ -4,16 +4,17 @@ from collections.abc import Mapping
 
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
 
+from labutils.base import given
+from labutils.device.packing import FORMATS
 from labutils.device.quantization import LAYERS
-from labutils.look.figures import BLUE, GREEN, GREY, MARKERS, ORANGE, PURPLE, SKY, styled
+from labutils.device.tables import check_formats_table
+from labutils.look import figures
 
 HATCHES = ("", "//", "..", "xx")
-LINES = {"csr": ("-", "o"), "gaps": ("--", "s"), "bitmask": (":", "^")}
 
 
-@styled
+@figures.styled
 def instruction_bars(table: pd.DataFrame) -> Figure:
     """Draw the instructions of each variant by layer, beside its bytes of weights.
 
@@ -21,28 +22,30 @@ def instruction_bars(table: pd.DataFrame) -> Figure:
     ----------
     table : what `firmware_table` returns
     """
-    figure = Figure(figsize=(8, 0.9 + 0.38 * len(table)), layout="constrained")
+    given.table(table, ["variant"])
+    given.numbers(table, ["weights", *LAYERS])
+    figure = Figure(figsize=(8, 0.9 + 0.38 * len(table)))
     work, flash = figure.subplots(1, 2, sharey=True, width_ratios=(3, 2))
     names, left = table["variant"].tolist(), 0.0
-    colours = (SKY, BLUE, ORANGE, GREEN)
+    colours = (figures.SKY, figures.BLUE, figures.ORANGE, figures.GREEN)
     for layer, colour, hatch in zip(LAYERS, colours, HATCHES, strict=True):
         width = table[layer] / 1e6
         work.barh(
             names, width, left=left, color=colour, hatch=hatch, edgecolor="white", label=layer
         )
         left = left + width
-    flash.barh(names, table["weights"] / 1e3, color=GREY)
+    flash.barh(names, table["weights"] / 1e3, color=figures.GREY)
     for place, size in enumerate(table["weights"]):
         flash.text(size / 1e3, place, f" {size / 1e3:.1f}", va="center", fontsize=8)
     work.invert_yaxis()
     work.set_xlabel("million instructions for one image")
     flash.set_xlabel("weights in flash, kB")
     flash.margins(x=0.2)
-    figure.legend(loc="outside lower center", ncols=len(LAYERS))
+    figures.legend_below(figure)
     return figure
 
 
-@styled
+@figures.styled
 def break_even_curves(table: pd.DataFrame) -> Figure:
     """Draw bytes and instructions of each layer and format against density, as shares of dense.
 
@@ -50,35 +53,31 @@ def break_even_curves(table: pd.DataFrame) -> Figure:
     ----------
     table : what `format_table` returns
     """
-    layers, kinds = list(dict.fromkeys(table["layer"])), {"bytes": "flash", "instructions": "time"}
-    figure = Figure(figsize=(8, 2.9 * len(layers)), layout="constrained")
+    layers = list(dict.fromkeys(check_formats_table(table)["layer"]))
+    kinds, sparse = {"bytes": "flash", "instructions": "time"}, FORMATS[1:]
+    figure = Figure(figsize=(8, 2.9 * len(layers)))
     grid = figure.subplots(len(layers), 2, sharex=True, squeeze=False)
-    colours = dict(zip(LINES, (BLUE, ORANGE, PURPLE), strict=True))
     for row, layer in zip(grid, layers, strict=True):
         of_layer = table[table["layer"] == layer].sort_values("density")
         dense = of_layer[of_layer["format"] == "dense"].set_index("density")
         for axes, (column, word) in zip(row, kinds.items(), strict=True):
-            for kind, (line, marker) in LINES.items():
+            for look, kind in zip(figures.looks(sparse), sparse, strict=True):
                 found = of_layer[of_layer["format"] == kind].set_index("density")
                 share = found[column] / dense[column]
-                axes.plot(
-                    share.index, share, line, marker=marker, markersize=4, color=colours[kind],
-                    label=kind,
-                )  # fmt: skip
-            axes.axhline(1, color=GREY, linewidth=1, label="dense")
+                axes.plot(share.index, share, ms=4, label=kind, **look)
+            axes.axhline(1, color=figures.GREY, linewidth=1, label="dense")
             axes.set_title(f"{layer}: {word}", fontsize=10)
             axes.set_ylabel(f"{column}, share of dense")
-            axes.xaxis.set_major_formatter(PercentFormatter(1))
-            axes.yaxis.set_major_formatter(PercentFormatter(1))
+            figures.percent(axes.xaxis, decimals=0)
+            figures.percent(axes.yaxis, decimals=0)
             axes.set_ylim(0, None)
     for axes in grid[-1]:
         axes.set_xlabel("density: weights that stay")
-    lines, names = grid[0, 0].get_legend_handles_labels()
-    figure.legend(lines, names, loc="outside lower center", ncols=len(names))
+    figures.legend_below(figure)
     return figure
 
 
-@styled
+@figures.styled
 def search_points(trials: pd.DataFrame, chosen: Mapping[str, pd.Series]) -> Figure:
     """Draw validation accuracy against bytes for every network tried, and circle the chosen ones.
 
@@ -87,16 +86,21 @@ def search_points(trials: pd.DataFrame, chosen: Mapping[str, pd.Series]) -> Figu
     trials : columns `bytes`, `validation` and `widths`, as in models/smallest/search.csv
     chosen : rows of it, by what they are called
     """
-    figure = Figure(figsize=(6.5, 3.4), layout="constrained")
+    given.table(trials, ["widths"], "trials")
+    given.numbers(trials, ["bytes", "validation"], "trials")
+    if not isinstance(chosen, Mapping):
+        raise TypeError(f"chosen is a {type(chosen).__name__}: give rows of trials by name.")
+    figure = Figure(figsize=(6.5, 3.4))
     axes = figure.subplots()
-    for number, (widths, rows) in enumerate(trials.groupby("widths", sort=False)):
-        marker = MARKERS[number % len(MARKERS)]
-        axes.plot(rows["bytes"] / 1e3, rows["validation"], marker, label=f"widths {widths}")
+    by_widths = dict(list(trials.groupby("widths", sort=False)))
+    for look, (widths, rows) in zip(figures.looks(by_widths), by_widths.items(), strict=True):
+        dots = {**look, "linestyle": "none", "label": f"widths {widths}"}
+        axes.plot(rows["bytes"] / 1e3, rows["validation"], **dots)
     for name, row in chosen.items():
         place = (row["bytes"] / 1e3, row["validation"])
-        axes.plot(*place, "o", markersize=14, markerfacecolor="none", color=GREY)
+        axes.plot(*place, "o", markersize=14, markerfacecolor="none", color=figures.GREY)
         axes.annotate(name, place, xytext=(8, -14), textcoords="offset points", fontsize=9)
-    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=1))
+    figures.percent(axes.yaxis, decimals=1)
     axes.set(xlabel="weights in flash, kB", ylabel="validation accuracy, int8")
-    figure.legend(loc="outside lower center", ncols=3)
+    figures.legend_below(figure, columns=3)
     return figure

@@ -1,10 +1,11 @@
-"""A SimpleCNN in whole numbers: int8 weights and activations, int32 sums, nothing else.
+"""A SimpleCNN in int8: int8 weights and activations, int32 sums, nothing else.
 
 The arithmetic is that of TensorFlow Lite and CMSIS-NN (Jacob et al. 2018), symmetric: a real
-number is a scale times a whole one, zero is zero. It is computed here with PyTorch, exactly, so
+number is a scale times an integer, zero is zero. It is computed here with PyTorch, exactly, so
 that a device can be held against it bit for bit.
 """
 
+import copy
 import math
 from dataclasses import dataclass
 
@@ -12,20 +13,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from labutils.base.digits import Split, check_calibration
-from labutils.base.layers import finite_weight
+from labutils.base import given
+from labutils.base.digits import Split
 from labutils.base.networks import SimpleCNN
-from labutils.fit.evaluation import BATCH
 
 LARGEST = 127  # of int8; -128 is left out, so that a number and its negative both fit
 LAYERS = ("conv1", "conv2", "fc1", "fc2")
-EXACT_FLOAT32 = 2**24  # whole numbers up to here are exact in float32
+BATCH = 100  # images at a time: as quick as any number
+EXACT_FLOAT32 = 2**24  # integers up to here are exact in float32
 MULTIPLIER_BITS, LONGEST_SHIFT = 31, 62
 
 
 @dataclass(frozen=True)
 class Int8Layer:
-    """One layer in whole numbers, with its ReLU and pooling.
+    """One layer in int8, with its ReLU and pooling.
 
     Attributes
     ----------
@@ -70,12 +71,12 @@ class Int8Layer:
 
 
 class Int8Network(nn.Module):
-    """A SimpleCNN in whole numbers; as a module it gives real logits for real images.
+    """A SimpleCNN in int8; as a module it gives real logits for real images.
 
     Attributes
     ----------
     layers : conv1, conv2, fc1, fc2
-    input_scale : what 1 stands for in a whole-numbered image
+    input_scale : what 1 stands for in an int8 image
     output_scale : what 1 stands for in the last layer's sums, one for each digit
     """
 
@@ -83,16 +84,23 @@ class Int8Network(nn.Module):
         self, layers: tuple[Int8Layer, ...], input_scale: float, output_scale: Tensor
     ) -> None:
         super().__init__()
-        self.layers, self.input_scale, self.output_scale = layers, input_scale, output_scale
+        self.layers, self.input_scale = layers, input_scale
+        self.output_scale = nn.Parameter(output_scale, requires_grad=False)
 
     @property
     def widths(self) -> tuple[int, ...]:
         """Output channels or neurons of each layer but the last."""
         return tuple(len(layer.weight) for layer in self.layers[:-1])
 
-    def whole_numbers(self, images: Tensor) -> Tensor:
-        """Turn images N x 1 x 28 x 28 into int8."""
-        return _round(images / self.input_scale)
+    def integers(self, images: Tensor) -> Tensor:
+        """Turn real images, one or N x 1 x 28 x 28, into int8, on the CPU."""
+        real = given.tensor(images, "images").is_floating_point()
+        if not real or tuple(images.shape[-3:]) != (1, 28, 28):
+            raise ValueError(
+                f"images are a {images.dtype} tensor of shape {tuple(images.shape)}: give real "
+                "ones of 1 x 28 x 28, as digits.test.images."
+            )
+        return _round(images.cpu() / self.input_scale)
 
     def sums(self, images: Tensor) -> Tensor:
         """Return the last layer's sums for int8 images: int32, N x 10."""
@@ -103,11 +111,12 @@ class Int8Network(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits N x 10 for real images."""
-        return self.sums(self.whole_numbers(images)).float() * self.output_scale
+        sums = self.sums(self.integers(images)).float()
+        return sums.to(self.output_scale.device) * self.output_scale
 
 
 def quantize_int8(model: SimpleCNN, calibration: Split, *, per_channel: bool = True) -> Int8Network:
-    """Turn a network into whole numbers (Jacob et al. 2018).
+    """Turn a network into int8 (Jacob et al. 2018).
 
     Weights that are zero stay zero, so a pruned network stays pruned.
 
@@ -120,16 +129,19 @@ def quantize_int8(model: SimpleCNN, calibration: Split, *, per_channel: bool = T
     Raises
     ------
     TypeError, ValueError
-        Another network, weights that are not finite, no images.
+        Another network, weights that are not finite, no images, or images of another shape.
     """
     if type(model) is not SimpleCNN:
         raise TypeError(
-            f"A {type(model).__name__} cannot be turned into whole numbers here: give a SimpleCNN, "
-            "of any widths."
+            f"A {type(model).__name__} cannot be turned into int8 here: give a SimpleCNN, of any "
+            "widths."
         )
-    check_calibration("Quantization", calibration)
+    shape = tuple(given.split(calibration, "calibration").images.shape[1:])
+    if shape != (1, 28, 28):
+        raise ValueError(f"calibration has images of {shape}: a SimpleCNN reads 1 x 28 x 28.")
+    model = copy.deepcopy(model).cpu().float()
     layers = {name: getattr(model, name) for name in LAYERS}
-    weights = {name: finite_weight(name, layer).detach() for name, layer in layers.items()}
+    weights = {name: given.finite(layer.weight, f"{name}.weight") for name, layer in layers.items()}
     for name, layer in layers.items():
         if not layer.bias.isfinite().all():
             raise ValueError(f"{name}.bias holds values that are NaN or infinite.")
@@ -140,11 +152,11 @@ def quantize_int8(model: SimpleCNN, calibration: Split, *, per_channel: bool = T
         reach = weight.flatten(1).abs().amax(1)
         reach = reach if per_channel else reach.max().expand(len(reach))
         unit = torch.where(reach > 0, reach / LARGEST, 1.0)
-        whole = _round(weight / unit.view(-1, *[1] * (weight.dim() - 1)))
+        integers = _round(weight / unit.view(-1, *[1] * (weight.dim() - 1)))
         bias = (layers[name].bias.detach().double() / (unit * scale)).round().to(torch.int32)
         ratio = None if next_scale is None else unit * scale / next_scale
         multiplier, shift = (None, None) if ratio is None else fixed_point(ratio)
-        found.append(Int8Layer(name, whole, bias, multiplier, shift))
+        found.append(Int8Layer(name, integers, bias, multiplier, shift))
     return Int8Network(tuple(found), scales[0], (unit * scales[-1]).float())
 
 
@@ -152,8 +164,8 @@ def activation_scales(model: SimpleCNN, calibration: Split) -> list[float]:
     """Return what 1 stands for in each layer's input, so that the largest one seen is 127."""
     largest = dict.fromkeys(LAYERS, 0.0)
     with torch.inference_mode():
-        for start in range(0, len(calibration), BATCH):
-            values = calibration.images[start : start + BATCH]
+        for values in calibration.images.split(BATCH):
+            values = values.cpu().float()
             for name, layer in model.named_children():
                 if name in largest:
                     largest[name] = max(largest[name], float(values.abs().max()))

@@ -1,5 +1,6 @@
 """How does a network run in ONNX Runtime, the engine that many devices use?"""
 
+import copy
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,11 +11,12 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from labutils.base.digits import Split, check_calibration
-from labutils.base.networks import evaluating
+from labutils.base import given
+from labutils.base.digits import Split
 from labutils.base.writing import write_whole
 from labutils.cost.latency import latency
 from labutils.device._extra import needed
+from labutils.device.quantization import Int8Network
 
 IMAGE = (1, 28, 28)
 INPUT, OUTPUT = "images", "logits"
@@ -23,7 +25,7 @@ TRIED = 64  # images on which that is tried
 
 
 def export_onnx(model: nn.Module, path: str | Path) -> Path:
-    """Write a network as an ONNX file, for any number of images at a time, and try it.
+    """Write a network as an ONNX file of float32, for any number of images, and try it.
 
     The file appears once ONNX Runtime gave the network's own logits to within 1e-4.
 
@@ -34,7 +36,7 @@ def export_onnx(model: nn.Module, path: str | Path) -> Path:
     Raises
     ------
     TypeError, ValueError
-        It is no network, or has weights that are not finite.
+        It is no network, does not read such images, or has weights that are not finite.
     RuntimeError
         ONNX Runtime computes something else.
     ModuleNotFoundError
@@ -42,17 +44,24 @@ def export_onnx(model: nn.Module, path: str | Path) -> Path:
     """
     for name in ("onnx", "onnxscript", "onnxruntime"):
         needed(name)
-    if not isinstance(model, nn.Module):
-        raise TypeError(f"model is a {type(model).__name__}: give a network, as SimpleCNN().")
+    path = given.path(path)
+    if isinstance(given.network(model), Int8Network):
+        raise TypeError(
+            "model is in int8: export the real one, then call quantize_onnx for its file."
+        )
     for name, tensor in model.state_dict().items():
         if not tensor.isfinite().all():
             raise ValueError(f"{name} holds values that are NaN or infinite: nothing was written.")
-    path = Path(path)
-    device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+    model = copy.deepcopy(model).cpu().float().eval()
     images = torch.randn(TRIED, *IMAGE, generator=torch.Generator().manual_seed(0))
-    with evaluating(model), torch.inference_mode():
-        wanted = model(images.to(device)).cpu()
-        content = _exported(model, images.to(device))
+    with torch.inference_mode():
+        try:
+            wanted = model(images)
+        except RuntimeError as error:
+            raise ValueError(
+                f"This {type(model).__name__} does not read images N x 1 x 28 x 28: {error}"
+            ) from error
+        content = _exported(model, images)
     found = _answering(content, threads=1)(images)
     apart = float((found - wanted).abs().max())
     if not apart <= AGREEMENT:
@@ -73,7 +82,8 @@ def quantize_onnx(path: str | Path, target: str | Path, calibration: Split) -> P
     calibration : training images, some hundreds, to find the activations' ranges
     """
     quantization = needed("onnxruntime.quantization")
-    check_calibration("Quantization", calibration)
+    path, target = _existing(path), given.path(target, "target")
+    given.split(calibration, "calibration")
 
     class Batches(quantization.CalibrationDataReader):
         def __init__(self) -> None:
@@ -81,9 +91,10 @@ def quantize_onnx(path: str | Path, target: str | Path, calibration: Split) -> P
 
         def get_next(self) -> dict[str, np.ndarray] | None:
             batch = next(self.left, None)
-            return None if batch is None else {INPUT: batch.numpy()}
+            return None if batch is None else {INPUT: batch.cpu().float().numpy()}
 
     with tempfile.TemporaryDirectory() as folder:
+        _answering(path.read_bytes(), 1)(calibration.images[:1])  # refuses what does not fit
         prepared, written = Path(folder) / "prepared.onnx", Path(folder) / "int8.onnx"
         needed("onnxruntime.quantization.shape_inference").quant_pre_process(
             str(path), str(prepared), skip_symbolic_shape=True
@@ -98,16 +109,13 @@ def quantize_onnx(path: str | Path, target: str | Path, calibration: Split) -> P
             extra_options={"ActivationSymmetric": True},
         )
         content = written.read_bytes()
-    write_whole(Path(target), lambda file: file.write(content))
-    return Path(target)
+    write_whole(target, lambda file: file.write(content))
+    return target
 
 
 def onnx_answers(path: str | Path, threads: int = 1) -> Callable[[Tensor], Tensor]:
     """Open an ONNX file; return a function from images N x 1 x 28 x 28 to logits N x 10."""
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path.resolve()} is not there: export_onnx writes such files.")
-    return _answering(path.read_bytes(), threads)
+    return _answering(_existing(path).read_bytes(), given.whole(threads, "threads"))
 
 
 def onnx_latency(
@@ -132,6 +140,14 @@ def onnx_latency(
     Table with the columns `model`, `engine`, `batch`, `threads`, and in milliseconds for the
     whole batch `median`, `low` and `high`, as `latency` has them.
     """
+    for name, value in (("models", models), ("files", files)):
+        if not isinstance(value, Mapping):
+            raise TypeError(f"{name} is a {type(value).__name__}: give a dictionary by name.")
+    for name, values in (("batches", batches), ("threads", threads)):
+        if not isinstance(values, Sequence) or not values:
+            raise TypeError(f"{name}={values!r:.60}: give a list with at least one number.")
+        for value in values:
+            given.whole(value, name)
     tables = []
     for count in threads:
         timed = {(name, "PyTorch"): model for name, model in models.items()}
@@ -146,8 +162,15 @@ def onnx_latency(
 
 def file_bytes(path: str | Path) -> tuple[int, int]:
     """Return how many bytes a file has, and how many once zipped."""
-    content = Path(path).read_bytes()
+    content = _existing(path).read_bytes()
     return len(content), len(zlib.compress(content, 9))
+
+
+def _existing(path: str | Path) -> Path:
+    path = given.path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path.resolve()} is not there: export_onnx writes such files.")
+    return path
 
 
 def _exported(model: nn.Module, images: Tensor) -> bytes:
@@ -171,9 +194,18 @@ def _answering(content: bytes, threads: int) -> Callable[[Tensor], Tensor]:
     # A thread that waits busily would take the core from whoever is timed next.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
-    session = runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    try:
+        session = runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # of many kinds, none of which ONNX Runtime exports
+        raise ValueError(
+            f"This is no ONNX file that can be run: export_onnx writes such files. ({error})"
+        ) from error
 
     def answers(images: Tensor) -> Tensor:
-        return torch.from_numpy(session.run([OUTPUT], {INPUT: images.numpy()})[0])
+        values = given.images(images).cpu().float().numpy()
+        try:
+            return torch.from_numpy(session.run([OUTPUT], {INPUT: values})[0])
+        except Exception as error:
+            raise ValueError(f"This network does not read such images: {error}") from error
 
     return answers

@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from labutils.base import given
 from labutils.base.files import load_model
 from labutils.base.home import lab_home
 from labutils.base.networks import SimpleCNN
@@ -24,7 +25,7 @@ def load_smallest(accuracy: float) -> SimpleCNN:
     FileNotFoundError
         The folder is missing, as when labutils was installed without its project.
     """
-    if accuracy not in ACCURACIES:
+    if given.positive(accuracy, "accuracy") not in ACCURACIES:
         raise ValueError(f"accuracy={accuracy!r}: choose {' or '.join(map(str, ACCURACIES))}.")
     return load_model(lab_home() / "models" / "smallest" / f"simple_cnn_{accuracy}.pth")
 
@@ -47,7 +48,10 @@ def choose(trials: pd.DataFrame, accuracy: float, margin: float = MARGIN) -> pd.
     -------
     Its row, and what was `wanted`.
     """
-    good = trials[trials["validation"] >= accuracy / 100 + margin]
+    given.numbers(trials, ["bytes", "validation"], "trials")
+    if not 1 < given.positive(accuracy, "accuracy") <= 100:
+        raise ValueError(f"accuracy={accuracy!r}: give percent, as 99.3.")
+    good = trials[trials["validation"] >= accuracy / 100 + given.fraction(margin, "margin")]
     if good.empty:
         raise ValueError(
             f"None of {len(trials)} networks reaches {accuracy}% and a margin of {margin:.2%} (the "

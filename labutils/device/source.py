@@ -21,7 +21,7 @@ class Rows:
     Attributes
     ----------
     weight : rows x length, in the order in which the kernels walk over their inputs
-    bias, multiplier, shift : one for each row; the last two only of whole numbers
+    bias, multiplier, shift : one for each row; the last two only of int8
     """
 
     name: str
@@ -44,8 +44,25 @@ def rows_of(network: SimpleCNN | Int8Network) -> list[Rows]:
                  layer.shift)
             for layer in network.layers
         ]  # fmt: skip
-    layers = [(name, getattr(network, name)) for name in LAYERS]
-    return [Rows(n, _walk(n, layer.weight.detach()), layer.bias.detach()) for n, layer in layers]
+    rows = []
+    for name in LAYERS:
+        layer = getattr(network, name)
+        weight, bias = (tensor.detach().cpu().float() for tensor in (layer.weight, layer.bias))
+        rows.append(Rows(name, _walk(name, weight), bias))
+    return rows
+
+
+def check_network(network: object) -> SimpleCNN | Int8Network:
+    """Refuse a network that cannot become firmware: another one, or one with NaN."""
+    if type(network) not in (SimpleCNN, Int8Network):
+        raise TypeError(
+            f"A {type(network).__name__} cannot become firmware: give a SimpleCNN, or what "
+            "quantize_int8 makes of one."
+        )
+    for name, tensor in network.state_dict().items():
+        if not tensor.isfinite().all():
+            raise ValueError(f"{name} holds values that are NaN or infinite.")
+    return network
 
 
 def smallest_formats(network: SimpleCNN | Int8Network) -> dict[str, str]:
@@ -53,7 +70,7 @@ def smallest_formats(network: SimpleCNN | Int8Network) -> dict[str, str]:
     value_bytes = 1 if isinstance(network, Int8Network) else 4
     return {
         layer.name: min(FORMATS, key=lambda kind: pack(layer.weight, kind).size(value_bytes))
-        for layer in rows_of(network)[1:]
+        for layer in rows_of(check_network(network))[1:]
     }
 
 
@@ -93,8 +110,8 @@ def _sizes(layer: Rows, packed: Packed) -> str:
 def _arrays(layer: Rows, packed: Packed, simd: bool) -> list[str]:
     """Write a layer's arrays, then the structure that holds them together."""
     values = packed.values
-    whole = not layer.bias.is_floating_point()
-    if simd and whole and layer.is_convolution and packed.format == "dense":
+    is_int8 = not layer.bias.is_floating_point()
+    if simd and is_int8 and layer.is_convolution and packed.format == "dense":
         values = torch.tensor(values).view(-1, 4)[:, SIMD_ORDER].flatten().tolist()
     place_type = PLACES[packed.format][0] if packed.places else "uint8_t"
     fields = {

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import pandas as pd
 from tqdm import tqdm
 
+from labutils.base import given
 from labutils.base.digits import Split
 from labutils.base.networks import SimpleCNN
 from labutils.device.boards import Board, check_board
 from labutils.device.packing import FORMATS
 from labutils.device.quantization import Int8Network, quantize_int8
+from labutils.device.source import check_network
 from labutils.fit.evaluation import Evaluation, evaluate
 from labutils.fit.training import BAR
 from labutils.prune.weights import prune_magnitude
@@ -19,6 +21,7 @@ from labutils.prune.weights import prune_magnitude
 if TYPE_CHECKING:
     from labutils.device.firmware import Footprint
 
+SPARSE_LAYERS = ("conv2", "fc1", "fc2")
 DENSITIES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
 
@@ -27,6 +30,17 @@ class Variant(NamedTuple):
 
     network: SimpleCNN | Int8Network
     formats: Mapping[str, str] = {}
+
+
+def check_variants(variants: Mapping[str, Variant]) -> dict[str, Variant]:
+    """Return at least one variant of networks that can become firmware, by name."""
+    for name, variant in given.named(variants, "variants", "{'dense': Variant(model)}").items():
+        if not isinstance(variant, Variant):
+            raise TypeError(
+                f"variants[{name!r}] is a {type(variant).__name__}: give device.Variant(network)."
+            )
+        check_network(variant.network)
+    return dict(variants)
 
 
 def firmware_table(
@@ -53,13 +67,14 @@ def firmware_table(
     """
     from labutils.device.firmware import Firmware  # needs the extra, which this module does not
 
-    machine, rows, answered = check_board(board), [], {}
+    variants, machine, rows, answered = check_variants(variants), check_board(board), [], {}
+    image = given.split(split).images[0]
     for name, (network, formats) in tqdm(
         variants.items(), disable=not progress, bar_format=BAR, file=sys.stdout, desc=f"{board} "
     ):
-        firmware, image = Firmware(network, formats, machine.processor), split.images[0]
-        whole = isinstance(network, Int8Network)
-        cost = firmware.measure(network.whole_numbers(image) if whole else image)
+        firmware = Firmware(network, formats, machine.processor)
+        is_int8 = isinstance(network, Int8Network)
+        cost = firmware.measure(network.integers(image) if is_int8 else image.float())
         if id(network) not in answered:  # several variants may store one network
             answered[id(network)] = evaluate(network, split)
         rows.append({"variant": name, **_figures(answered[id(network)], cost, machine)})
@@ -107,7 +122,13 @@ def format_table(
     """
     from labutils.device.firmware import Firmware
 
-    rows, image = [], calibration.images[0]
+    given.network(model)
+    rows, image = [], given.split(calibration, "calibration").images[0]
+    layers = [given.choice(name, "layers", SPARSE_LAYERS) for name in _several(layers, "layers")]
+    densities = [
+        given.fraction(density, "densities", "the share of the weights that stays")
+        for density in _several(densities, "densities")
+    ]
     with tqdm(
         total=len(densities) * len(FORMATS), disable=not progress, bar_format=BAR, file=sys.stdout
     ) as bar:
@@ -117,7 +138,7 @@ def format_table(
             weights = {layer.name: layer.weight for layer in network.layers}
             for kind in FORMATS:
                 firmware = Firmware(network, dict.fromkeys(layers, kind))
-                cost = firmware.measure(network.whole_numbers(image))
+                cost = firmware.measure(network.integers(image))
                 rows += [
                     {
                         "layer": layer,
@@ -130,6 +151,12 @@ def format_table(
                 ]
                 bar.update()
     return pd.DataFrame(rows)
+
+
+def _several(value: object, name: str) -> Sequence:
+    if isinstance(value, str) or not isinstance(value, Sequence) or not value:
+        raise TypeError(f"{name}={value!r:.60}: give a list with at least one entry.")
+    return value
 
 
 def break_even(table: pd.DataFrame) -> pd.DataFrame:
@@ -145,16 +172,24 @@ def break_even(table: pd.DataFrame) -> pd.DataFrame:
     interpolated between those measured: 0 where dense rows always win, 1 where never.
     """
     rows = []
-    for layer, of_layer in table.groupby("layer", sort=False):
+    for layer, of_layer in check_formats_table(table).groupby("layer", sort=False):
         wide = of_layer.pivot(index="density", columns="format").sort_index()
-        for kind in FORMATS:
-            if kind != "dense":
-                found = {
-                    what: _crossing(wide[what][kind] - wide[what]["dense"])
-                    for what in ("bytes", "instructions")
-                }
-                rows.append({"layer": layer, "format": kind, **found})
+        for kind in FORMATS[1:]:
+            found = {
+                what: _crossing(wide[what][kind] - wide[what]["dense"])
+                for what in ("bytes", "instructions")
+            }
+            rows.append({"layer": layer, "format": kind, **found})
     return pd.DataFrame(rows)
+
+
+def check_formats_table(table: pd.DataFrame) -> pd.DataFrame:
+    """Refuse a table that `format_table` cannot have returned."""
+    given.table(table, ["layer", "format"])
+    given.numbers(table, ["density", "bytes", "instructions"])
+    if missing := set(FORMATS) - set(table["format"]):
+        raise ValueError(f"table has no rows of the format {', '.join(sorted(missing))}.")
+    return table
 
 
 def _crossing(excess: pd.Series) -> float:

@@ -3,8 +3,9 @@
 import base64
 import html
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import wraps
+from itertools import zip_longest
 
 import matplotlib as mpl
 import numpy as np
@@ -13,11 +14,13 @@ import torch
 from IPython.display import display
 from matplotlib import pyplot
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from torch import Tensor, nn
 
+from labutils.base import given
 from labutils.base.digits import PIXEL_MEAN, PIXEL_STD
 from labutils.base.history import History
 from labutils.base.layers import prunable_layers
@@ -27,7 +30,11 @@ from labutils.study.tables import UNPRUNED
 
 # Okabe & Ito's colours, told apart with any kind of colour vision.
 BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
-PURPLE, SKY, YELLOW, GREY = "#CC79A7", "#56B4E9", "#F0E442", "#777777"
+PURPLE, SKY, GREY = "#CC79A7", "#56B4E9", "#777777"
+COLOURS = (BLUE, ORANGE, GREEN, RED, PURPLE, SKY)
+MARKERS = ("o", "s", "^", "D", "v", "P")
+DASHES = ("-", "--", ":", "-.")
+MOST_LINES = len(MARKERS) * len(DASHES)
 
 STYLE = {
     "figure.facecolor": "white",
@@ -37,7 +44,8 @@ STYLE = {
     "axes.grid": True,
     "axes.axisbelow": True,
     "grid.color": "#E5E5E5",
-    "axes.prop_cycle": mpl.cycler(color=[BLUE, ORANGE, GREEN, RED, PURPLE, SKY]),
+    "figure.constrained_layout.use": True,
+    "axes.prop_cycle": mpl.cycler(color=COLOURS),
 }
 DOTS_PER_INCH = 144  # drawn at twice the size shown, so that text stays sharp
 
@@ -63,7 +71,9 @@ def show(figure: Figure, alt: str) -> None:
     ----------
     alt : what the picture shows, in a sentence or two
     """
-    if not alt.strip():
+    if not isinstance(figure, Figure):
+        raise TypeError(f"figure is a {type(figure).__name__}: give what a plot returned.")
+    if not isinstance(alt, str) or not alt.strip():
         raise ValueError("The figure needs a description: say in a sentence what it shows.")
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=DOTS_PER_INCH, bbox_inches="tight")
@@ -84,46 +94,51 @@ def show(figure: Figure, alt: str) -> None:
 
 
 @styled
-def digit_grid(
-    images: Tensor,
-    titles: Sequence[str] = (),
-    columns: int = 10,
-    highlight: Sequence[bool] = (),
-) -> Figure:
-    """Draw images N x 1 x 28 x 28 side by side, each under its title.
-
-    Highlighted ones get a frame and a bold title, so that colour is not the only signal.
-    """
-    if len(images) == 0:
-        raise ValueError("There is no image to draw.")
-    columns = min(columns, len(images))
+def digit_grid(images: Tensor, titles: Sequence[str] = (), columns: int = 10) -> Figure:
+    """Draw images N x 1 x 28 x 28 side by side, each under its title (there may be fewer)."""
+    images = _shaped(given.images(images), "images", "N x 1 x 28 x 28", None, 1, None, None)
+    if (
+        isinstance(titles, (str, bytes))
+        or not isinstance(titles, Sequence)
+        or len(titles) > len(images)
+    ):
+        raise TypeError(
+            f"titles={titles!r:.60}: give a list, one for each of {len(images)} images."
+        )
+    columns = min(given.whole(columns, "columns"), len(images))
     rows = -(-len(images) // columns)
     figure = Figure(figsize=(0.95 * columns, (1.2 if titles else 0.95) * rows))
-    axes = list(figure.subplots(rows, columns, squeeze=False).flat)
-    for panel in axes:
+    for panel, image, title in zip_longest(
+        figure.subplots(rows, columns, squeeze=False).flat, images, titles
+    ):
         panel.set_axis_off()
-    for position, (panel, image) in enumerate(zip(axes, images, strict=False)):
-        draw_digit(panel, image)
-        marked = position < len(highlight) and highlight[position]
-        if position < len(titles):
-            weight, colour = ("bold", RED) if marked else ("normal", "black")
-            panel.set_title(titles[position], fontsize=9, fontweight=weight, color=colour, pad=3)
-        if marked:
-            frame = {"fill": False, "edgecolor": RED, "linewidth": 2}
-            panel.add_patch(Rectangle((-0.5, -0.5), 28, 28, clip_on=False, **frame))
-    figure.tight_layout(pad=0.3)
+        if image is not None:
+            _draw_digit(panel, image)
+            panel.set_title(title or "", fontsize=9, pad=3)
     return figure
 
 
-def draw_digit(axes: Axes, image: Tensor) -> None:
-    """Draw one normalised image 1 x 28 x 28 in its original greys, ink black on white."""
-    pixels = image.reshape(28, 28) * PIXEL_STD + PIXEL_MEAN
+def _shaped(value: Tensor, name: str, wanted: str, *shape: int | None) -> Tensor:
+    """Return finite numbers, on the CPU, of a shape in which None stands for any length."""
+    found = tuple(given.tensor(value, name).shape)
+    if len(found) != len(shape) or any(
+        w not in (None, f) for w, f in zip(shape, found, strict=True)
+    ):
+        raise ValueError(f"{name} has shape {found}: give {wanted}.")
+    return value.detach().float().cpu()
+
+
+def _draw_digit(axes: Axes, image: Tensor) -> None:
+    """Draw one normalised image 1 x height x width in its original greys, ink black on white."""
+    pixels = image[0] * PIXEL_STD + PIXEL_MEAN
     axes.imshow(1 - pixels.clamp(0, 1).numpy(), cmap="gray", vmin=0, vmax=1)
 
 
 @styled
 def learning_curves(history: History) -> Figure:
     """Draw the training loss and the validation accuracy after each epoch, side by side."""
+    if not isinstance(history, History):
+        raise TypeError(f"history is a {type(history).__name__}: give what train() returns.")
     if not history.loss:
         raise ValueError("The history holds no finished epoch: train for at least one.")
     epochs = range(1, len(history.loss) + 1)
@@ -133,10 +148,9 @@ def learning_curves(history: History) -> Figure:
     left.set(xlabel="epoch", ylabel="training loss (nats)", ylim=(0, None))
     right.plot(epochs, history.validation_accuracy, marker="s", color=ORANGE)
     right.set(xlabel="epoch", ylabel="validation accuracy")
-    right.yaxis.set_major_formatter(PercentFormatter(1, decimals=1))
+    percent(right.yaxis, decimals=1)
     for axes in (left, right):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    figure.tight_layout()
     return figure
 
 
@@ -148,7 +162,7 @@ def network_diagram(model: nn.Module) -> Figure:
     wide, as thick as it has channels; below, bars with the layer's share of all parameters
     and of all multiply-accumulates (MACs).
     """
-    table = layer_table(model)
+    table = layer_table(given.network(model))
     table = table[~table["kind"].isin(["ReLU", "Flatten", "Dropout"])]
     names, shapes = ["image", *table["layer"]], [(1, 28, 28), *table["output"]]
     figure = Figure(figsize=(1.25 * len(names), 4.4))
@@ -167,27 +181,21 @@ def network_diagram(model: nn.Module) -> Figure:
         axes.grid(visible=False)
         axes.spines["left"].set_visible(False)
     macs.set_xticks(range(len(names)), names)
-    figure.tight_layout(h_pad=0.4)
     return figure
 
 
 def _draw_blocks(axes: Axes, names: list[str], shapes: list[tuple[int, ...]]) -> None:
     """Draw each output as a stack of sheets, or as a tall thin bar if it is a vector."""
     for x, (name, shape) in enumerate(zip(names, shapes, strict=True)):
-        colour = GREY if name == "image" else SKY
-        if len(shape) == 3:
-            channels, height, _ = shape
-            side, sheets = 0.15 + 0.5 * height / 28, min(5, 1 + channels // 8)
+        if len(shape) == 3:  # a picture, square on the page
+            side = 0.15 + 0.5 * shape[1] / 28
+            width, height, sheets = side, 0.85 * side, min(5, 1 + shape[0] // 8)
         else:
-            side, sheets = None, 1
-        for sheet in range(sheets):
-            shift = 0.035 * sheet
-            if side is None:
-                size = (0.12, 0.15 + 0.7 * min(1, shape[0] / 64))
-            else:
-                size = (side, 0.85 * side)  # square on the page
-            corner = (x - size[0] / 2 + shift, 0.5 - size[1] / 2 + shift)
-            axes.add_patch(Rectangle(corner, *size, facecolor=colour, edgecolor="white"))
+            width, height, sheets = 0.12, 0.15 + 0.7 * min(1, shape[0] / 64), 1
+        colour = GREY if name == "image" else SKY
+        for shift in (0.035 * sheet for sheet in range(sheets)):
+            corner = (x - width / 2 + shift, 0.5 - height / 2 + shift)
+            axes.add_patch(Rectangle(corner, width, height, facecolor=colour, edgecolor="white"))
         axes.text(x, -0.12, " x ".join(map(str, shape)), ha="center", fontsize=8)
     axes.set(xlim=(-0.6, len(names) - 0.4), ylim=(-0.2, 1.1))
     axes.set_axis_off()
@@ -196,41 +204,49 @@ def _draw_blocks(axes: Axes, names: list[str], shapes: list[tuple[int, ...]]) ->
 @styled
 def confidence_bars(logits: Tensor) -> Figure:
     """Draw the ten probabilities a network gives one image (softmax of its logits)."""
+    logits = _shaped(
+        given.tensor(logits, "logits").squeeze(0), "logits", "those of one image, logits[0]", None
+    )
     figure = Figure(figsize=(4, 1.6))
     axes = figure.subplots()
-    probabilities = torch.softmax(logits.flatten(), dim=0)
-    axes.bar(range(len(probabilities)), probabilities.tolist(), color=BLUE)
-    axes.set(xlabel="digit", ylabel="probability", ylim=(0, 1), xticks=range(10))
-    figure.tight_layout()
+    probabilities = torch.softmax(logits, dim=0).tolist()
+    axes.bar(range(len(probabilities)), probabilities, color=BLUE)
+    axes.set(xlabel="digit", ylabel="probability", ylim=(0, 1), xticks=range(len(probabilities)))
     return figure
 
 
 @styled
 def tensors_side_by_side(tensors: dict[str, Tensor]) -> Figure:
     """Draw small matrices under their names, each number in its cell, zeros left pale."""
+    given.named(tensors, "tensors", "{'weights': weight}")
+    matrices = {
+        name: _shaped(tensor, f"tensors[{name!r}]", "a matrix", None, None)
+        for name, tensor in tensors.items()
+    }
     figure = Figure(figsize=(2.6 * len(tensors), 2.7))
     panels = figure.subplots(1, len(tensors), squeeze=False)[0]
-    reach = max(float(tensor.abs().max()) for tensor in tensors.values())
-    for axes, (name, tensor) in zip(panels, tensors.items(), strict=True):
-        values = tensor.float()
-        axes.imshow(values.numpy(), cmap="PuOr", vmin=-1.3 * reach, vmax=1.3 * reach)
-        for (row, column), value in np.ndenumerate(tensor.numpy()):
-            text = f"{value + 0.0:g}" if tensor.is_floating_point() else f"{int(value)}"
+    reach = max(float(matrix.abs().max()) for matrix in matrices.values()) or 1.0
+    for axes, (name, matrix) in zip(panels, matrices.items(), strict=True):
+        axes.imshow(matrix.numpy(), cmap="PuOr", vmin=-1.3 * reach, vmax=1.3 * reach)
+        for (row, column), value in np.ndenumerate(matrix.numpy()):
+            text = f"{value + 0.0:g}" if tensors[name].is_floating_point() else f"{int(value)}"
             dark = abs(value) > 0.65 * reach
             colour = "#AAAAAA" if value == 0 else "white" if dark else "black"
             axes.text(column, row, text, ha="center", va="center", fontsize=9, color=colour)
         axes.set(xticks=[], yticks=[])
         axes.set_title(name, fontsize=10)
-    figure.tight_layout()
     return figure
 
 
 @styled
 def weight_histograms(model: nn.Module) -> Figure:
     """Draw the weights of each layer by value, a panel a layer, on one scale of values."""
-    layers = prunable_layers(model)
-    weights = {name: layer.weight.detach().flatten().numpy() for name, layer in layers.items()}
-    reach = max(float(np.quantile(np.abs(values), 0.999)) for values in weights.values())
+    layers = prunable_layers(given.network(model))
+    weights = {
+        name: given.tensor(layer.weight.detach(), f"{name}.weight").float().flatten().cpu().numpy()
+        for name, layer in layers.items()
+    }
+    reach = max(float(np.quantile(np.abs(values), 0.999)) for values in weights.values()) or 1.0
     figure = Figure(figsize=(2.3 * len(layers), 2.3))
     panels = figure.subplots(1, len(layers), sharex=True, squeeze=False)[0]
     for axes, (name, values) in zip(panels, weights.items(), strict=True):
@@ -239,11 +255,7 @@ def weight_histograms(model: nn.Module) -> Figure:
         axes.set_xlabel("value of the weight")
         axes.set_yticks([])
     panels[0].set_ylabel("weights")
-    figure.tight_layout()
     return figure
-
-
-MARKERS = ("o", "s", "^", "D", "v", "P")
 
 
 @styled
@@ -252,17 +264,26 @@ def accuracy_bands(table: pd.DataFrame, dense: float, removed: str = "weights re
 
     Parameters
     ----------
-    table : columns `method`, `amount`, `seed` and `accuracy`
+    table : columns `method`, `amount` and `accuracy`, a row for each seed; 24 methods at most
     dense : accuracy of the unpruned networks, drawn as a line
     removed : what the amounts are fractions of
     """
-    figure = Figure(figsize=(6.5, 3.4))
-    axes = figure.subplots()
-    _bands(axes, table, "amount", dense)
-    _percent(axes, xlabel=removed, ylabel="accuracy")
-    axes.legend(loc="lower left")
-    figure.tight_layout()
-    return figure
+    given.table(table, ["method"])
+    given.numbers(table, ["amount", "accuracy"])
+    return _against_amount(_by_method(table, "amount"), dense, removed)
+
+
+@styled
+def sensitivity_curves(table: pd.DataFrame, dense: float) -> Figure:
+    """Draw what `sensitivity` returns: accuracy with one layer pruned, a line a layer (to 24)."""
+    given.table(table, ["layer"])
+    given.numbers(table, ["amount", "accuracy", "low", "high"])
+    found = table.set_index("amount")
+    curves = {
+        layer: rows[["accuracy", "low", "high"]]
+        for layer, rows in found.groupby("layer", sort=False)
+    }
+    return _against_amount(curves, dense, "removed from this layer alone")
 
 
 @styled
@@ -277,20 +298,25 @@ def accuracy_against(
 
     Parameters
     ----------
-    table : columns `method`, `amount`, `seed`, `accuracy`, and one for each cost
+    table : columns `method`, `amount` and `accuracy`, a row for each seed, and one for each cost;
+        24 methods at most
     costs : from column to what stands under the axis, with the unit
     dense : accuracy of the unpruned networks, drawn as a line; if not given, that of the rows
         whose method is "unpruned", which are drawn as a cross
     pareto : whether to ring the means that no other mean beats
     """
+    given.table(table, ["method", "amount"])
+    given.numbers(table, ["accuracy", *given.named(costs, "costs", '{"kB": "size, kB"}')])
     unpruned = table[table["method"] == UNPRUNED]
     pruned = table[table["method"] != UNPRUNED]
+    if dense is None and len(unpruned):
+        dense = float(unpruned["accuracy"].mean())
     columns = min(2, len(costs))
     rows = -(-len(costs) // columns)
-    figure = Figure(figsize=(4.3 * columns, 0.7 + 2.9 * rows), layout="constrained")
+    figure = Figure(figsize=(4.3 * columns, 0.7 + 2.9 * rows))
     panels = figure.subplots(rows, columns, sharey=True, squeeze=False)
     for axes, (column, label) in zip(panels.flat, costs.items(), strict=False):
-        _bands(axes, pruned, column, unpruned["accuracy"].mean() if dense is None else dense)
+        _draw_bands(axes, _by_method(pruned, column), dense)
         if len(unpruned):
             at = unpruned[[column, "accuracy"]].mean()
             axes.plot(at[column], at["accuracy"], marker="X", ms=8, color=GREY, zorder=3)
@@ -301,50 +327,113 @@ def accuracy_against(
             axes.plot(best[column], best["accuracy"], label="nothing beats it", **ring)
         axes.set(xlabel=label)
         axes.set_xlim(left=0)
-        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
+        percent(axes.yaxis)
     for axes in panels.flat[len(costs) :]:
         axes.set_axis_off()
     for axes in panels[:, 0]:
         axes.set_ylabel("accuracy")
-    lines, names = panels[0, 0].get_legend_handles_labels()
-    figure.legend(lines, names, loc="outside lower center", ncols=min(5, len(names)))
+    legend_below(figure)
     return figure
 
 
-def _bands(axes: Axes, table: pd.DataFrame, column: str, dense: float) -> None:
-    """Draw mean and range of the seeds' accuracies, a line for each method."""
-    axes.axhline(dense, color=GREY, linestyle="--", label="unpruned")
-    for marker, (method, rows) in zip(MARKERS, table.groupby("method", sort=False), strict=False):
+def _by_method(table: pd.DataFrame, column: str) -> dict[str, pd.DataFrame]:
+    """Return for each method, amount by amount, the mean of a column and what the seeds reach."""
+    curves = {}
+    for method, rows in table.groupby("method", sort=False):
         amounts = rows.groupby("amount")
         found = amounts["accuracy"].agg(["mean", "min", "max"])
-        x = amounts[column].mean() if column != "amount" else found.index
-        (line,) = axes.plot(x, found["mean"], marker=marker, ms=5, label=method)
-        axes.fill_between(x, found["min"], found["max"], color=line.get_color(), alpha=0.2)
+        found.index = amounts[column].mean() if column != "amount" else found.index
+        curves[method] = found
+    return curves
+
+
+def _against_amount(curves: Mapping[str, pd.DataFrame], dense: float, removed: str) -> Figure:
+    """Draw bands over the amount that was removed."""
+    if not isinstance(removed, str):
+        raise TypeError(f"removed={removed!r:.60}: say in words what was removed.")
+    figure = Figure(figsize=(6.5, 3.4))
+    axes = figure.subplots()
+    _draw_bands(axes, curves, dense)
+    axes.set(xlabel=removed, ylabel="accuracy")
+    percent(axes.xaxis, decimals=0)
+    percent(axes.yaxis)
+    axes.legend(loc="lower left", ncols=1 + len(curves) // 10)
+    return figure
+
+
+def _draw_bands(axes: Axes, curves: Mapping[str, pd.DataFrame], dense: float | None) -> None:
+    """Draw a line with a band for each of the tables: x is the index, then come y, low and high."""
+    _draw_dense(axes, dense)
+    for look, (name, found) in zip(looks(curves), curves.items(), strict=True):
+        y, low, high = (found[column] for column in found)
+        axes.plot(found.index, y, ms=5, label=name, **look)
+        axes.fill_between(found.index, low, high, color=look["color"], alpha=0.2)
+
+
+def _draw_dense(axes: Axes, dense: float | None) -> None:
+    """Draw the accuracy of the unpruned network, if it is known, as a line."""
+    if dense is not None:
+        dense = given.fraction(dense, "dense", "the accuracy of the unpruned network")
+        axes.axhline(dense, color=GREY, linewidth=1, linestyle="--", label="unpruned")
+
+
+def looks(names: Collection[str]) -> list[dict[str, str]]:
+    """Return how to draw each of up to 24 lines: no two have both marker and dashes in common."""
+    if len(names) > MOST_LINES:
+        raise ValueError(
+            f"{len(names)} lines cannot be told apart in one picture: draw {MOST_LINES} at most, "
+            "as those of some methods or layers."
+        )
+    count = len(COLOURS)
+    return [
+        {
+            "color": COLOURS[number % count],
+            "marker": MARKERS[(number + number // count) % count],
+            "linestyle": DASHES[number // count],
+        }
+        for number in range(len(names))
+    ]
+
+
+def percent(axis: Axis, decimals: int | None = None) -> None:
+    """Write the numbers along an axis as percent."""
+    axis.set_major_formatter(PercentFormatter(1, decimals=decimals))
+
+
+def legend_below(figure: Figure, columns: int = 5) -> None:
+    """Put one legend below all panels, each name once."""
+    shown = {}
+    for axes in figure.axes:
+        handles, names = axes.get_legend_handles_labels()
+        shown.update(zip(names, handles, strict=True))
+    figure.legend(shown.values(), shown, loc="outside lower center", ncols=min(columns, len(shown)))
 
 
 @styled
 def filter_responses(weight: Tensor, image: Tensor, responses: Tensor) -> Figure:
-    """Draw a first layer's filters over what they make of one image.
+    """Draw a first layer's filters over their feature maps of one image.
 
     Parameters
     ----------
     weight : filters x 1 x height x width
     image : the image, 1 x 28 x 28
-    responses : what the filters put out for it, filters x height x width
+    responses : its feature maps, filters x height x width
     """
+    weight = _shaped(weight, "weight", "those of filters x 1 x 3 x 3", None, 1, None, None)
+    image = _shaped(image, "image", "one of 1 x 28 x 28", 1, None, None)
     count = len(weight)
+    responses = _shaped(responses, "responses", f"{count} feature maps", count, None, None)
     figure = Figure(figsize=(0.62 * (count + 1), 1.7))
     panels = figure.subplots(2, count + 1)
     for axes in panels.flat:
         axes.set_axis_off()
-    draw_digit(panels[1, 0], image)
+    _draw_digit(panels[1, 0], image)
     panels[1, 0].set_title("image", fontsize=8, pad=2)
-    reach = float(weight.abs().max())
+    reach = float(weight.abs().max()) or 1.0
     for i in range(count):
         panels[0, i + 1].imshow(weight[i, 0].numpy(), cmap="PuOr", vmin=-reach, vmax=reach)
         panels[0, i + 1].set_title(str(i), fontsize=8, pad=2)
         panels[1, i + 1].imshow(responses[i].numpy(), cmap="Greys", vmin=0)
-    figure.tight_layout(pad=0.3)
     return figure
 
 
@@ -357,40 +446,83 @@ def score_bars(scores: dict[str, Tensor], amount: float = 0.0) -> Figure:
     scores : what `filter_scores` returns
     amount : fraction of each layer's filters to mark
     """
+    amount = given.amount(amount)
+    given.named(scores, "scores", "filter_scores() returns it")
     figure = Figure(figsize=(2.9 * len(scores), 2.3))
     panels = figure.subplots(1, len(scores), squeeze=False)[0]
     for axes, (name, values) in zip(panels, scores.items(), strict=True):
+        values = _shaped(values, f"scores[{name!r}]", "a score for each filter", None)
         ranked = values.sort(descending=True).values.numpy()
         stay = len(ranked) - round(amount * len(ranked))
         axes.bar(range(stay), ranked[:stay], color=BLUE)
-        axes.bar(
-            range(stay, len(ranked)), ranked[stay:], color="white", edgecolor=ORANGE, hatch="///"
-        )
+        hollow = {"color": "white", "edgecolor": ORANGE, "hatch": "///"}
+        axes.bar(range(stay, len(ranked)), ranked[stay:], **hollow)
         axes.set(xlabel=f"filters of {name}, by score", ylim=(0, None), xticks=[])
     panels[0].set_ylabel("score")
-    figure.tight_layout()
     return figure
 
 
 @styled
-def sensitivity_curves(table: pd.DataFrame, dense: float) -> Figure:
-    """Draw what `sensitivity` returns: accuracy with one layer pruned, a line a layer."""
-    figure = Figure(figsize=(6.5, 3.2))
-    axes = figure.subplots()
-    axes.axhline(dense, color=GREY, linestyle="--", label="unpruned")
-    for marker, (layer, rows) in zip(MARKERS, table.groupby("layer", sort=False), strict=False):
-        (line,) = axes.plot(rows["amount"], rows["accuracy"], marker=marker, ms=5, label=layer)
-        axes.fill_between(
-            rows["amount"], rows["low"], rows["high"], color=line.get_color(), alpha=0.2
-        )
-    _percent(axes, xlabel="removed from this layer alone", ylabel="accuracy")
-    axes.legend(loc="lower left")
-    figure.tight_layout()
+def step_curves(
+    runs: Mapping[str, pd.DataFrame], panels: Mapping[str, str], dense: float | None = None
+) -> Figure:
+    """Draw what changed from step to step, panels under each other with the steps in common.
+
+    Parameters
+    ----------
+    runs : tables with the column `step` and one for each panel, by the name in the legend; 24 at
+        most
+    panels : from column to what stands beside the axis, with the unit
+    dense : accuracy of the unpruned network, drawn as a line in the panel of `accuracy`
+    """
+    given.named(panels, "panels", "{'accuracy': 'accuracy'}")
+    if dense is not None:
+        given.fraction(dense, "dense", "the accuracy of the unpruned network")
+    for name, run in given.named(runs, "runs", "{'90% pruned': table}").items():
+        given.numbers(run, ["step", *panels], f"runs[{name!r}]")
+    figure = Figure(figsize=(6.5, 0.8 + 1.9 * len(panels)))
+    rows = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
+    for axes, (column, label) in zip(rows, panels.items(), strict=True):
+        for look, (name, run) in zip(looks(runs), runs.items(), strict=True):
+            axes.plot(run["step"], run[column], label=name, ms=4, markevery=0.15, **look)
+        if column == "accuracy":
+            _draw_dense(axes, dense)
+        if column in ("accuracy", "sparsity"):
+            percent(axes.yaxis)
+        axes.set_ylabel(label)
+    rows[-1].set_xlabel("steps")
+    rows[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
+    legend_below(figure)
     return figure
 
 
-def _percent(axes: Axes, **labels: str) -> None:
-    """Write both axes as percent."""
-    axes.set(**labels)
-    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
+@styled
+def seed_dots(table: pd.DataFrame, dense: float | None = None) -> Figure:
+    """Draw the accuracy of every network, in columns by amount and method, their means as bars.
+
+    Parameters
+    ----------
+    table : columns `method`, `amount`, `accuracy`, a row for each seed; 24 methods at most
+    dense : mean accuracy of the unpruned networks, drawn as a line
+    """
+    given.table(table, ["method"])
+    given.numbers(table, ["amount", "accuracy"])
+    methods, amounts = list(dict.fromkeys(table["method"])), sorted(table["amount"].unique())
+    drawn = dict(zip(methods, looks(methods), strict=True))
+    step = min(0.24, 0.9 / len(methods))  # between two columns; there is 1 between two amounts
+    figure = Figure(figsize=(7, 3.2))
+    axes = figure.subplots()
+    for (method, amount), rows in table.groupby(["method", "amount"], sort=False):
+        x = amounts.index(amount) + step * (methods.index(method) - (len(methods) - 1) / 2)
+        mean, look = rows["accuracy"].mean(), drawn[method]
+        bar = {"color": look["color"], "linestyle": look["linestyle"], "linewidth": 2}
+        axes.plot([x - 0.4 * step, x + 0.4 * step], [mean, mean], **bar)
+        dots = {**look, "linestyle": "none", "ms": 5, "alpha": 0.6}
+        axes.plot([x] * len(rows), rows["accuracy"], label=method, **dots)
+    _draw_dense(axes, dense)
+    axes.set_xticks(range(len(amounts)), [f"{amount:.0%}" for amount in amounts])
+    axes.set(xlabel="removed", ylabel="accuracy")
+    percent(axes.yaxis)
+    axes.grid(axis="x", visible=False)
+    legend_below(figure)
+    return figure

@@ -3,7 +3,6 @@
 import base64
 import functools
 import io
-from html import escape
 
 import matplotlib.image
 import numpy as np
@@ -45,14 +44,6 @@ def snapshot(view: View, examples: Split) -> str:
     """Return the page for print and for viewers without widgets: its pictures are images."""
     images = "".join(as_image(drawn) for drawn in _pictures(view))
     return f"<div>{_figures(view)}<div>{images}</div>{_digits(view, examples)}</div>"
-
-
-def problem(error: BaseException) -> str:
-    """Return the page for an error: nothing else, so that no old figure looks like new."""
-    return (
-        '<div role="alert" style="border: 2px solid #D55E00; padding: 8px">'
-        f"<b>{escape(type(error).__name__)}:</b> {escape(str(error))}</div>"
-    )
 
 
 def _pictures(view: View) -> tuple[str, ...]:

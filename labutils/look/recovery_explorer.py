@@ -1,6 +1,6 @@
 """Watch a pruned network recover: choose how, press run, and the curves draw themselves."""
 
-import asyncio
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from html import escape
@@ -8,33 +8,19 @@ from html import escape
 import ipywidgets
 from torch import nn
 
+from labutils.base import given
 from labutils.base.digits import Digits
 from labutils.fit.evaluation import Evaluation, evaluate
-from labutils.fit.recovery import recovery_steps
-from labutils.fit.schedules import SCHEDULES
-from labutils.fit.training import BATCH_SIZE, steps_of
-from labutils.look.panels import problem
-from labutils.look.svg import (
-    HEIGHT,
-    INNER_HEIGHT,
-    INNER_WIDTH,
-    LEFT,
-    RIGHT,
-    TOP,
-    WIDTH,
-    as_image,
-    curve,
-    line,
-    picture,
-    text,
-)
+from labutils.fit.training import BATCH_SIZE, SCHEDULES, recovery_steps
+from labutils.look import svg
+from labutils.look.widgets import Controls, control, html_table
 from labutils.prune.filters import prune_filters
 from labutils.prune.weights import prune_magnitude, prune_random
 
 METHODS: dict[str, Callable[[nn.Module, float], nn.Module]] = {
     "weights": prune_magnitude,
     "filters": prune_filters,
-    "weights by lot": prune_random,
+    "random weights": prune_random,
 }
 SAMPLE = 1_000  # validation images the curve is measured on
 EVERY = 10  # steps between two points of it
@@ -49,13 +35,14 @@ class Run:
     Attributes
     ----------
     label : what was chosen
-    total : how many steps it takes
-    done : how many of them are taken
+    network : what is being trained
+    total, done : how many steps it takes, and how many of them are taken
     points : (step, accuracy on the sample, mean loss of the steps since the point before)
     result : on all validation images, once it has ended
     """
 
     label: str
+    network: nn.Module
     total: int
     done: int = 0
     points: list[tuple[int, float, float | None]] = field(default_factory=list)
@@ -67,24 +54,6 @@ class Run:
         if self.result is None:
             return "running"
         return "done" if self.done == self.total else f"stopped at {self.done}"
-
-
-def recover(model: nn.Module, digits: Digits, run: Run, schedule: str) -> Iterator[Run]:
-    """Train a pruned network step by step, adding points to its run; yield it after each step."""
-    sample = digits.validation[:SAMPLE]
-    epochs = run.total // steps_of(digits, 1, BATCH_SIZE)
-    losses: list[float] = []
-    run.points.append((0, evaluate(model, sample).accuracy, None))
-    yield run
-    steps = recovery_steps(model, digits, epochs, schedule)
-    for loss in steps:
-        run.done += 1
-        losses.append(loss)
-        if run.done % EVERY == 0 or run.done == run.total:
-            now = evaluate(model, sample).accuracy
-            run.points.append((run.done, now, sum(losses) / len(losses)))
-            losses.clear()
-        yield run
 
 
 def recovery_explorer(model: nn.Module, digits: Digits) -> "RecoveryExplorer":
@@ -100,115 +69,88 @@ def recovery_explorer(model: nn.Module, digits: Digits) -> "RecoveryExplorer":
     A widget; ``.amount`` (in percent), ``.method``, ``.schedule`` and ``.epochs`` are its controls,
     ``.start()`` and ``.stop()`` its buttons, ``.runs`` what it shows. ``.finish()`` waits.
     """
-    if not isinstance(digits, Digits):
-        raise TypeError(f"digits must be what load_mnist() returns, not a {type(digits).__name__}.")
-    return RecoveryExplorer(model, digits)
+    return RecoveryExplorer(given.network(model), given.digits(digits))
 
 
-class RecoveryExplorer(ipywidgets.VBox):
+class RecoveryExplorer(Controls):
     """The widget of `recovery_explorer`."""
 
+    what = "Controls for a recovery"
+
     def __init__(self, model: nn.Module, digits: Digits) -> None:
+        super().__init__("lab-recovery-page")
         self.model, self.digits = model, digits
         self.dense = evaluate(model, digits.validation)
         self.runs: list[Run] = []
-        self.work: Iterator[Run] | None = None
-        self.task: asyncio.Task | None = None
-        wide = {"description_width": "90px"}
-        self.amount = ipywidgets.IntSlider(
-            90, 50, 99, description="amount (%)", style=wide, layout={"width": "min(100%, 460px)"}
-        )
-        self.epochs = ipywidgets.IntSlider(
-            1, 1, 5, description="epochs", style=wide, layout={"width": "min(100%, 300px)"}
-        )
-        self.method = ipywidgets.Dropdown(options=list(METHODS), description="remove", style=wide)
-        self.schedule = ipywidgets.Dropdown(
-            options=list(SCHEDULES), value="one_cycle", description="schedule", style=wide
-        )
+        whole, choice = ipywidgets.IntSlider, ipywidgets.Dropdown
+        self.amount = control(whole, "amount (%)", 460, value=90, min=50, max=99)
+        self.epochs = control(whole, "epochs", 300, value=1, min=1, max=5)
+        self.method = control(choice, "remove", 300, options=list(METHODS))
+        self.schedule = control(choice, "schedule", 300, options=SCHEDULES, value="one_cycle")
         narrow = {"layout": {"width": "80px"}}
         self.run = ipywidgets.Button(description="Run", button_style="primary", **narrow)
         self.halt = ipywidgets.Button(description="Stop", disabled=True, **narrow)
-        self.page = ipywidgets.HTML()
-        self.page.add_class("lab-recovery-page")
         self.run.on_click(lambda _button: self.start())
         self.halt.on_click(lambda _button: self.stop())
         rows = ([self.amount, self.epochs], [self.method, self.schedule, self.run, self.halt])
         boxes = [ipywidgets.HBox(row, layout={"flex_flow": "row wrap"}) for row in rows]
+        self.children = (*boxes, self.page)
         self._show()
-        super().__init__([*boxes, self.page])
 
-    def _repr_mimebundle_(self, **options: object) -> dict[str, object]:
-        """Give Jupyter the widget and, for print and viewers without widgets, a picture of it."""
-        bundle = super()._repr_mimebundle_(**options)
-        images = "".join(as_image(drawn) for drawn in pictures(self.runs, self.dense.accuracy))
-        still = f"{table(self.runs, self.dense)}<div>{images}</div>"
-        bundle["text/html"] = f"{still}<p><em>Run this cell to get the buttons.</em></p>"
-        bundle["text/plain"] = "Controls for a recovery: run this cell to get them."
-        return bundle
+    def still(self) -> str:
+        """Return the page for print."""
+        images = "".join(map(svg.as_image, pictures(self.runs, self.dense.accuracy)))
+        return f"{table(self.runs, self.dense)}<div>{images}</div>"
 
     def start(self) -> None:
         """Prune as the controls say and begin to recover; what was running is stopped."""
         self.stop()
-        try:
-            pruned = METHODS[self.method.value](self.model, self.amount.value / 100)
-            total = steps_of(self.digits, self.epochs.value, BATCH_SIZE)
-            label = f"{self.amount.value}% of {self.method.value}, {self.schedule.value}"
-            self.recovering = pruned
-            self.runs = [*self.runs, Run(label, total)][-SHOWN:]
-            self.work = recover(pruned, self.digits, self.runs[-1], self.schedule.value)
-            next(self.work)
-        except Exception as error:  # shown where the reader looks, and raised for the tests
-            self._fail(error)
-            raise
-        self.run.disabled, self.halt.disabled = True, False
-        self._show()
-        try:
-            self.task = asyncio.get_running_loop().create_task(self._go_on())
-        except RuntimeError:
-            self.task = None  # outside a notebook nobody waits; `finish` does the rest
+        amount, epochs, schedule = self.amount.value, self.epochs.value, self.schedule.value
+        with self.errors_shown():
+            network = METHODS[self.method.value](self.model, amount / 100)
+            total, losses = fine_tuning(network, self.digits, epochs, schedule)
+            run = Run(f"{amount}% of {self.method.value}, {schedule}", network, total)
+            run.points.append((0, self._accuracy(run), None))
+        self.runs = [*self.runs, run][-SHOWN:]
+        self._show(running=True)
+        self.work_through(self._recover(run, losses))
 
     def stop(self) -> None:
         """End the recovery where it is, and measure what was reached."""
-        if self.task is not None:
-            self.task.cancel()
-            self.task = None
-        if self.work is not None:
+        if self.steps is not None:
+            self.cancel()
             self._end()
 
-    def finish(self) -> None:
-        """Do what is left of the recovery, now."""
-        if self.task is not None:
-            self.task.cancel()
-            self.task = None
-        if self.work is not None:
-            for _ in self.work:
-                pass
-            self._end()
+    def fail(self, error: Exception) -> None:
+        """Show an error, and forget what was running."""
+        self.steps = None
+        self.runs = [run for run in self.runs if run.result is not None]
+        self._show()
+        super().fail(error)
 
-    async def _go_on(self) -> None:
-        """Take one step after the other in the kernel's pauses, so that buttons answer."""
-        try:
-            for run in self.work:
-                if run.done == run.points[-1][0]:
-                    self._show()
-                await asyncio.sleep(0.001)
-            self._end()
-        except Exception as error:  # there is no cell any more to raise it in
-            self._fail(error)
+    def _recover(self, run: Run, losses: Iterator[float]) -> Iterator[None]:
+        """Take the steps of a fine-tuning, drawing a point every ten."""
+        since: list[float] = []
+        for loss in losses:
+            run.done += 1
+            since.append(loss)
+            if run.done % EVERY == 0 or run.done == run.total:
+                run.points.append((run.done, self._accuracy(run), sum(since) / len(since)))
+                since.clear()
+                self._show(running=True)
+            yield
+        self._end()
+
+    def _accuracy(self, run: Run) -> float:
+        return evaluate(run.network, self.digits.validation[:SAMPLE]).accuracy
 
     def _end(self) -> None:
-        self.work = None
-        self.runs[-1].result = evaluate(self.recovering, self.digits.validation)
-        self.run.disabled, self.halt.disabled = False, True
+        self.steps = None
+        self.runs[-1].result = evaluate(self.runs[-1].network, self.digits.validation)
         self._show()
 
-    def _fail(self, error: Exception) -> None:
-        self.work = None
-        self.runs = [run for run in self.runs if run.result is not None]
-        self.run.disabled, self.halt.disabled = False, True
-        self.page.value = problem(error)
-
-    def _show(self) -> None:
+    def _show(self, running: bool = False) -> None:
+        self.run.disabled, self.halt.disabled = running, not running
         drawn = "".join(pictures(self.runs, self.dense.accuracy))
         self.page.value = (
             '<div class="lab-recovery" style="color: var(--jp-ui-font-color1, black)">'
@@ -217,26 +159,32 @@ class RecoveryExplorer(ipywidgets.VBox):
         )
 
 
+def fine_tuning(
+    network: nn.Module, digits: Digits, epochs: int, schedule: str
+) -> tuple[int, Iterator[float]]:
+    """Return how many steps `fine_tune` takes, and what takes them, giving the loss of each."""
+    total = epochs * math.ceil(len(digits.train) / BATCH_SIZE)
+    return total, recovery_steps(network, digits, epochs, schedule)
+
+
 def table(runs: Sequence[Run], dense: Evaluation) -> str:
     """Return the runs as an HTML table: where each began, where it is, how it ended."""
     head = f"<p>Unpruned: {dense.accuracy:.2%} of {dense.total:,} validation images.</p>"
     if not runs:
         return head + "<p>Choose an amount, then press Run.</p>"
-    style = ' style="padding: 0 10px; text-align: right"'
-    rows = "".join(
-        f'<tr data-run="{i}"><td{style}><svg width="40" height="8">'
-        f"{line(0, 4, 40, 4, *LOOKS[i % SHOWN], 3)}</svg></td><td{style}>{escape(run.label)}</td>"
-        f'<td{style}>{run.points[0][1]:.1%}</td><td{style} data-figure="now">'
-        f"{run.points[-1][1]:.1%}</td><td{style}>{run.done} of {run.total}</td>"
-        f'<td{style} data-figure="result">{_result(run)}</td></tr>'
-        for i, run in enumerate(runs)
-    )
-    names = ("", "removed, schedule", "pruned", "now", "steps", f"of all {dense.total:,}")
-    titles = "".join(f"<th{style}>{name}</th>" for name in names)
-    return (
-        f'{head}<table style="line-height: 1.6"><thead><tr>{titles}</tr></thead>'
-        f"<tbody>{rows}</tbody></table>"
-    )
+    rows = [
+        (
+            f'<svg width="40" height="8">{svg.line(0, 4, 40, 4, *look, 3)}</svg>',
+            escape(run.label),
+            f"{run.points[0][1]:.1%}",
+            f'<span data-figure="now">{run.points[-1][1]:.1%}</span>',
+            f"{run.done} of {run.total}",
+            f'<span data-figure="result">{_result(run)}</span>',
+        )
+        for look, run in zip(LOOKS, runs, strict=False)
+    ]
+    titles = ("", "removed, schedule", "pruned", "now", "steps", f"of all {dense.total:,}")
+    return head + html_table(titles, rows, "run")
 
 
 def _result(run: Run) -> str:
@@ -249,50 +197,45 @@ def _result(run: Run) -> str:
 
 def pictures(runs: Sequence[Run], dense: float) -> tuple[str, str]:
     """Draw accuracy and loss against the steps, a line for each run."""
-    steps = max((run.total for run in runs), default=100)
-    accuracies = [accuracy for run in runs for _, accuracy, _ in run.points]
-    losses = [loss for run in runs for _, _, loss in run.points if loss is not None]
-    lowest = int(10 * min([*accuracies, dense, 0.95])) / 10
-    highest = max([*losses, 0.1])
-    now = ", ".join(f"{run.label}: {run.points[-1][1]:.1%}" for run in runs)
+    points = [point for run in runs for point in run.points]
+    lowest = int(10 * min([*(accuracy for _, accuracy, _ in points), dense, 0.95])) / 10
+    highest = max([loss for *_, loss in points if loss is not None], default=0.1)
     return (
-        _curves(
-            runs, 1, steps, (lowest, 1.0), "Accuracy, 1,000 validation images", now, "{:.0%}", dense
-        ),
-        _curves(runs, 2, steps, (0.0, highest), "Training loss (nats)", now, "{:.2f}"),
+        _curves(runs, 1, (lowest, 1.0), "{:.0%}", "Accuracy, 1,000 validation images", dense),
+        _curves(runs, 2, (0.0, highest), "{:.2f}", "Training loss (nats)"),
     )
 
 
 def _curves(
     runs: Sequence[Run],
     column: int,
-    steps: int,
     span: tuple[float, float],
-    title: str,
-    alt: str,
     form: str,
+    title: str,
     dense: float | None = None,
 ) -> str:
-    low, high = span
+    """Draw a column of the runs' points; the span is that of the vertical axis."""
+    (low, high), steps = span, max((run.total for run in runs), default=100)
+    right = svg.WIDTH - svg.RIGHT
 
     def x(step: int) -> float:
-        return LEFT + INNER_WIDTH * step / steps
+        return svg.LEFT + svg.INNER_WIDTH * step / steps
 
     def y(value: float) -> float:
-        return TOP + INNER_HEIGHT * (high - value) / (high - low)
+        return svg.TOP + svg.INNER_HEIGHT * (high - value) / (high - low)
 
-    marks = []
-    for value in (low, (low + high) / 2, high):
-        marks.append(line(LEFT, y(value), WIDTH - RIGHT, y(value), "currentColor", "1 4"))
-        marks.append(text(LEFT - 4, y(value) + 4, form.format(value), "end"))
-    if dense is not None:
-        marks.append(line(LEFT, y(dense), WIDTH - RIGHT, y(dense), "#777777", "5 4"))
-    for (colour, dashes), run in zip(LOOKS, runs, strict=False):
-        known = [point for point in run.points if point[column] is not None]
-        marks.append(curve(((x(p[0]), y(p[column])) for p in known), colour, dashes))
-    marks += [
-        text(LEFT, HEIGHT - 18, "0", "start"),
-        text(WIDTH - RIGHT, HEIGHT - 18, f"{steps}", "end"),
-        text(LEFT + INNER_WIDTH / 2, HEIGHT - 4, "steps after pruning"),
+    marks = [
+        svg.text(svg.LEFT, svg.HEIGHT - 18, "0", "start"),
+        svg.text(right, svg.HEIGHT - 18, f"{steps}", "end"),
+        svg.text(x(steps / 2), svg.HEIGHT - 4, "steps after pruning"),
     ]
-    return picture(title, f"{title}, by steps. {alt or 'No run yet'}.", marks)
+    for value in (low, (low + high) / 2, high):
+        marks.append(svg.line(svg.LEFT, y(value), right, y(value), "currentColor", "1 4"))
+        marks.append(svg.text(svg.LEFT - 4, y(value) + 4, form.format(value), "end"))
+    if dense is not None:
+        marks.append(svg.line(svg.LEFT, y(dense), right, y(dense), "#777777", "5 4"))
+    for look, run in zip(LOOKS, runs, strict=False):
+        known = [point for point in run.points if point[column] is not None]
+        marks.append(svg.curve([(x(point[0]), y(point[column])) for point in known], *look))
+    now = ", ".join(f"{run.label}: {run.points[-1][1]:.1%}" for run in runs)
+    return svg.picture(title, f"{title}, by steps. {now or 'No run yet'}.", marks)

@@ -33,7 +33,7 @@ class Setting:
     ----------
     amount : fraction to remove, in [0, 1]
     scope : "global", "layer", or "own" for a fraction of its own for each layer
-    method : one of the study's `methods`
+    method : one of the `methods` of the views
     layers : those fractions by layer, for the scope "own"
     """
 
@@ -110,7 +110,7 @@ class View:
     curve_scope: str
 
 
-class Study:
+class Views:
     """A network and the images it is judged by: what stays while the slider moves.
 
     Attributes
@@ -257,7 +257,7 @@ class Study:
         return torch.cat([layer.weight.detach().flatten() for layer in layers]).cpu().numpy()
 
 
-class FilterStudy(Study):
+class FilterViews(Views):
     """The same for whole filters: the network gets smaller, and is timed.
 
     Attributes

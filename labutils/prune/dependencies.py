@@ -1,18 +1,19 @@
-"""Which layers hang together? A network read as a chain, so that filters can be taken out.
+"""Which channels are coupled? A network read as a chain, so that filters can be taken out.
 
-If filter 3 of a convolution goes, so does channel 3 of everything behind it: its BatchNorm
-statistics, its slice of the next layer's weights, and behind Flatten the columns that its
-pixels became. `read_chain` finds these places; `cut` removes them.
+If filter 3 of a convolution goes, so does channel 3 of everything that depends on it: its
+BatchNorm statistics, its slice of the next layer's weights, and behind Flatten the columns that
+its pixels became. `read_chain` finds these dependencies; `cut` removes what is coupled.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NoReturn
 
 import torch
 from torch import Tensor, nn
 
+from labutils.base import given
 from labutils.base.layers import ONE_FOR_EACH_CHANNEL, SAME_FOR_EVERY_CHANNEL
 
 Mixer = nn.Conv2d | nn.Linear  # every output from all inputs (of its group)
@@ -42,7 +43,7 @@ class Place:
 
 @dataclass
 class Channels:
-    """The filters (or neurons) of one layer, and every place they reach.
+    """The filters (or neurons) of one layer, and every place where channels are coupled to them.
 
     Attributes
     ----------
@@ -69,7 +70,7 @@ class Channels:
 
 
 def read_chain(model: nn.Module) -> dict[str, Channels]:
-    """Find the layers whose filters can go, and everything that must go with each filter.
+    """Find the layers whose filters can go, and everything that depends on each filter.
 
     Returns
     -------
@@ -78,9 +79,10 @@ def read_chain(model: nn.Module) -> dict[str, Channels]:
     Raises
     ------
     ValueError
-        The network is no plain chain, or a layer cannot follow; the message names it.
+        The network is no plain chain, or a layer cannot follow (the message names it), or no
+        filter can go.
     """
-    leaves = list(_leaves(model))
+    leaves = list(_leaves(given.plain_weights(model)))
     _refuse_sharing(leaves)
     chains: dict[str, Channels] = {}
     current, flat, obstacle = None, False, None
@@ -106,6 +108,11 @@ def read_chain(model: nn.Module) -> dict[str, Channels]:
                 _attach(current, name, layer, "values", size, flat)
         elif not isinstance(layer, SAME_FOR_EVERY_CHANNEL):
             obstacle = (name, layer)  # unless it stands behind the last layer, where all stay
+    if len(chains) < 2:
+        raise ValueError(
+            f"This {type(model).__name__} has one layer with weights, or none: the last layer "
+            "keeps all its outputs, so there is no filter to remove."
+        )
     return {name: channels for name, channels in chains.items() if channels is not current}
 
 
@@ -194,15 +201,11 @@ def _cut_outputs(layer: Mixer, kept: Tensor) -> None:
 
 
 def _cut_inputs(layer: Mixer, kept: Tensor) -> None:
-    groups = getattr(layer, "groups", 1)
-
-    def narrow(weight: Tensor) -> Tensor:
-        # The filters of a group count the channels of that group alone, from 0.
-        of_group = kept.to(weight.device).view(groups, -1) % weight.shape[1]
-        parts = zip(weight.chunk(groups), of_group, strict=True)
-        return torch.cat([part.index_select(1, channels) for part, channels in parts])
-
-    _change(layer, "weight", narrow)
+    groups, weight = getattr(layer, "groups", 1), layer.weight.detach()
+    # The filters of a group count the channels of that group alone, from 0.
+    of_group = kept.to(weight.device).view(groups, -1) % weight.shape[1]
+    parts = zip(weight.chunk(groups), of_group, strict=True)
+    _replace(layer, "weight", torch.cat([part.index_select(1, some) for part, some in parts]))
     setattr(layer, "in_features" if isinstance(layer, nn.Linear) else "in_channels", len(kept))
 
 
@@ -227,14 +230,13 @@ CUTS = {
 
 def _take(layer: nn.Module, name: str, kept: Tensor) -> None:
     """Leave only some rows of a layer's tensor, if it has that tensor."""
-    _change(layer, name, lambda tensor: tensor.index_select(0, kept.to(tensor.device)))
-
-
-def _change(layer: nn.Module, name: str, change: Callable[[Tensor], Tensor]) -> None:
     before = getattr(layer, name, None)
-    if before is None:
-        return
-    after = change(before.detach())
+    if before is not None:
+        _replace(layer, name, before.detach().index_select(0, kept.to(before.device)))
+
+
+def _replace(layer: nn.Module, name: str, after: Tensor) -> None:
+    before = getattr(layer, name)
     if isinstance(before, nn.Parameter):
         after = nn.Parameter(after, before.requires_grad)
     setattr(layer, name, after)

@@ -1,27 +1,39 @@
-"""Prune a little, recover, prune more: iterative pruning (Han et al. 2015)."""
+"""Prune in steps: with a recovery after each (Han et al. 2015), or while the network trains."""
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from numbers import Real
 
+import torch
 from torch import nn
-from torch.optim import Optimizer
 
+from labutils.base import given
 from labutils.base.digits import Digits
 from labutils.base.history import History
-from labutils.base.layers import check_amount
 from labutils.fit.evaluation import Evaluation, evaluate
-from labutils.fit.recovery import RATE, fine_tune, rewind
-from labutils.fit.training import BATCH_SIZE, check_training
+from labutils.fit.training import (
+    BATCH_SIZE,
+    Watch,
+    adamw,
+    check_settings,
+    epochs_before,
+    fine_tune,
+    following,
+    kept_zeros,
+    learning_rates,
+    loss_with,
+    steps_of,
+    training_steps,
+    under_way,
+)
 from labutils.prune.dependencies import read_chain
 from labutils.prune.filters import prune_filters
-from labutils.prune.step_folder import opened
-from labutils.prune.weights import prune_magnitude
+from labutils.prune.weights import prune_magnitude, sparsity
 
 Prune = Callable[[nn.Module, float], nn.Module]
-Method = str | Prune
-METHODS = ("magnitude", "filters")
+EVERY = 10  # steps between two prunings while training
+MOST_AMOUNTS = 1_000
 
 
 @dataclass(frozen=True)
@@ -53,11 +65,8 @@ def prune_iteratively(
     digits: Digits,
     amounts: Sequence[float],
     epochs_each: int = 1,
-    method: Method = "magnitude",
+    method: str | Prune = "magnitude",
     *,
-    options: Mapping[str, object] | None = None,
-    rewind_to: nn.Module | None = None,
-    path: str | Path | None = None,
     seed: int = 0,
     **training: object,
 ) -> list[PruningStep]:
@@ -70,12 +79,6 @@ def prune_iteratively(
     epochs_each : how long each recovery takes
     method : "magnitude" or "filters", or a function of the network as far as it is and the amount
         that returns a new one
-    options : further arguments of `prune_magnitude` or `prune_filters`, as
-        ``{"criterion": "taylor", "calibration": digits.train[:1000]}``
-    rewind_to : the same network at an earlier time, whose weights those that are left get back
-        before each recovery (Frankle & Carbin 2019); not for filters
-    path : a folder that gets the network of each step as soon as it is there. The same call goes
-        on behind the last one, with more amounts too
     seed : of the first recovery; each further one takes the next
     training : further arguments of `fine_tune`, as ``learning_rate`` and ``schedule``
 
@@ -87,67 +90,44 @@ def prune_iteratively(
     Raises
     ------
     TypeError, ValueError
-        Amounts that fall, an unknown method, a folder that holds the steps of something else.
+        Amounts that fall, an unknown method, options that `fine_tune` does not take.
     """
-    check_training(model, digits, epochs_each, BATCH_SIZE, RATE)
-    amounts = _check_amounts(amounts)
-    options = dict(options or {})
-    prune = _rule(model, method, options)
-    if isinstance(training.get("optimizer"), Optimizer):
-        raise TypeError(
-            "optimizer: each step trains a new network, whose parameters none can have yet; give "
-            "a function that makes it, as functools.partial(torch.optim.SGD, lr=0.1)."
+    given.network(model)
+    given.digits(digits)
+    given.whole(epochs_each, "epochs_each", 0)
+    given.seed(seed)
+    amounts = given.amounts(amounts)
+    if any(b <= a for a, b in itertools.pairwise(amounts)):
+        raise ValueError(
+            f"amounts={amounts}: each must be larger than the one before, since what is gone stays "
+            "gone, as (0.5, 0.7, 0.9)."
         )
-    if rewind_to is not None:
-        rewind(model, rewind_to)  # refuses another network
+    prune = method if callable(method) else _usual_way(model, method)
     steps: list[PruningStep] = []
-    with opened(
-        path,
-        amounts=amounts,
-        network=model,
-        images=digits.train,
-        rewind_to=rewind_to,
-        **{"epochs_each": epochs_each, "method": method, "seed": seed, **options, **training},
-    ) as folder:
-        for number, amount in enumerate(amounts):
-            current = prune(steps[-1].model if steps else model, amount)
-            if rewind_to is not None:
-                current = rewind(current, rewind_to)
-            pruned = evaluate(current, digits.validation)
-            done = folder and folder.load(number, amount)
-            if done:
-                steps.append(PruningStep(amount, pruned, done.history, done))
-                continue
-            history = fine_tune(current, digits, epochs_each, seed=seed + number, **training)
-            steps.append(PruningStep(amount, pruned, history, current))
-            if history.interrupted:
-                break
-            if folder:
-                folder.keep(number, amount, current)
+    for number, amount in enumerate(amounts):
+        current = prune(steps[-1].model if steps else model, amount)
+        pruned = evaluate(current, digits.validation)
+        history = fine_tune(current, digits, epochs_each, seed=seed + number, **training)
+        steps.append(PruningStep(amount, pruned, history, current))
+        if history.interrupted:
+            break
     return steps
 
 
-def _rule(model: nn.Module, method: Method, options: dict) -> Prune:
+def _usual_way(model: nn.Module, method: str) -> Prune:
     """Return what prunes a network that is pruned in part up to an amount of the original."""
-    if method == "magnitude":
-        return lambda network, amount: prune_magnitude(network, amount, **options)
-    if method == "filters":
-        whole = _slots(model)
+    if given.choice(method, "method", ("magnitude", "filters")) == "magnitude":
+        return prune_magnitude
+    whole = _slots(model)
 
-        def remove(network: nn.Module, amount: float) -> nn.Module:
-            shares = {}
-            for name, now in _slots(network).items():
-                left = max(1, whole[name] - round(amount * whole[name]))
-                shares[name] = 1 - left / now
-            return prune_filters(network, shares, **options)
+    def remove(network: nn.Module, amount: float) -> nn.Module:
+        shares = {}
+        for name, now in _slots(network).items():
+            left = max(1, whole[name] - round(amount * whole[name]))
+            shares[name] = 1 - left / now
+        return prune_filters(network, shares)
 
-        return remove
-    if callable(method):
-        return lambda network, amount: method(network, amount, **options)
-    raise ValueError(
-        f"method={method!r}: choose {', '.join(map(repr, METHODS))}, or give a function of a "
-        "network and an amount that returns a new network."
-    )
+    return remove
 
 
 def _slots(model: nn.Module) -> dict[str, int]:
@@ -155,11 +135,128 @@ def _slots(model: nn.Module) -> dict[str, int]:
     return {name: channels.count // channels.blocks for name, channels in read_chain(model).items()}
 
 
-def _check_amounts(given: Sequence[float]) -> list[float]:
-    amounts = [check_amount(amount) for amount in given]
-    if not amounts or any(b <= a for a, b in itertools.pairwise(amounts)):
+def train_sparse(
+    model: nn.Module,
+    digits: Digits,
+    final_amount: float,
+    start: float = 0.0,
+    end: float | None = None,
+    *,
+    epochs: int = 5,
+    seed: int = 0,
+    scope: str = "global",
+    learning_rate: float = 1e-2,
+    schedule: str = "one_cycle",
+    teacher: nn.Module | None = None,
+    batch_size: int = BATCH_SIZE,
+    weight_decay: float = 0.01,
+    device: torch.device | str | None = None,
+    progress: bool = True,
+    watch: Watch | None = None,
+) -> History:
+    """Train a network in place and prune it meanwhile, more and more, by magnitude.
+
+    Every 10 steps the smallest weights become zero and stay so, as many as the cubic schedule
+    of Zhu & Gupta (2017) asks for, see `cubic_amount`. Everything else is as with `fine_tune`.
+
+    Parameters
+    ----------
+    model : fresh, or trained already; one with zeros goes on from its sparsity
+    final_amount : fraction of the weights that are zero in the end
+    start, end : between which epochs pruning goes on, as 0.5 for the middle of the first; by
+        default from the beginning until two thirds of the epochs are over
+    scope : as for `prune_magnitude`
+
+    Returns
+    -------
+    The history; its `sparsity` says how much was zero after each epoch.
+
+    Raises
+    ------
+    TypeError, ValueError
+        An amount outside [0, 1] or below the sparsity there is, an end before the start.
+    """
+    given.network(model)
+    given.digits(digits)
+    check_settings(epochs, seed, batch_size, weight_decay, learning_rate)
+    if teacher is not None:
+        given.module(teacher, "teacher")
+    end = epochs * 2 / 3 if end is None else given.positive(end, "end", zero=True)
+    if not given.positive(start, "start", zero=True) <= end <= epochs:
         raise ValueError(
-            f"amounts={given!r}: give at least one, each larger than the one before, since what is "
-            "gone stays gone, as (0.5, 0.7, 0.9)."
+            f"start={start!r}, end={end!r}: pruning goes on from start to end, in epochs, with "
+            f"0 <= start <= end <= {epochs} (the epochs of the training)."
         )
-    return amounts
+    initial = sparsity(model)
+    if given.amount(final_amount, "final_amount") < initial:
+        raise ValueError(
+            f"final_amount={final_amount!r}: the network has {initial:.1%} zeros already, and "
+            "zeros stay zero; give a larger amount."
+        )
+    rates = learning_rates(schedule, steps_of(digits, epochs, batch_size))
+    pruned = prune_magnitude(model, final_amount, scope)  # refuses early what cannot be done
+    steps_an_epoch = steps_of(digits, 1, batch_size)
+    first, last = round(start * steps_an_epoch), max(1, round(end * steps_an_epoch))
+    due = {*range(max(first, EVERY), last, EVERY), last}
+    optimizer = adamw(model, learning_rate, weight_decay)
+    scheduler = following(optimizer, rates)
+    history = History(seed, epochs, trained_epochs=epochs_before(model))
+    with under_way(model, digits, history, batch_size, device, progress, watch) as seen:
+        keep = kept_zeros(model)
+
+        def prune_or_keep(step: int) -> None:
+            nonlocal keep
+            keep()
+            if step in due:
+                share = (step - first) / (last - first) if step < last else 1.0
+                amount = cubic_amount(share, final_amount, initial)
+                model.load_state_dict(prune_magnitude(model, amount, scope).state_dict())
+                keep = kept_zeros(model)
+            if step % steps_an_epoch == 0:
+                history.sparsity.append(sparsity(model))
+
+        if epochs == 0:  # there is no time: all at once
+            model.load_state_dict(pruned.state_dict())
+        loss_of = loss_with(teacher, digits)
+        steps = training_steps(
+            model, digits, history, optimizer, scheduler, batch_size, loss_of, prune_or_keep
+        )
+        try:
+            for loss in steps:
+                if seen(loss):
+                    break
+        finally:  # a stop may have come between a step and what follows it
+            keep()
+    return history
+
+
+def cubic_amount(share: float, final: float, initial: float = 0.0) -> float:
+    """Return the amount to have pruned at a moment: fast at first, then slower and slower.
+
+    ``final + (initial - final) * (1 - share)**3`` (Zhu & Gupta 2017): while many weights are
+    left most of them are of no use; the last ones that go are missed.
+
+    Parameters
+    ----------
+    share : how much of the time between start and end is over; below 0 as 0, above 1 as 1
+    final, initial : amounts at the end and at the start
+
+    >>> [round(cubic_amount(share, 0.9), 2) for share in (0, 0.25, 0.5, 1)]
+    [0.0, 0.52, 0.79, 0.9]
+    """
+    final, initial = given.amount(final, "final"), given.amount(initial, "initial")
+    if isinstance(share, Real):
+        share = min(max(share, 0.0), 1.0)
+    return final + (initial - final) * (1 - given.fraction(share, "share")) ** 3
+
+
+def rising_amounts(amount: float, steps: int) -> list[float]:
+    """Divide the way to an amount into steps that each leave the same share of what there was.
+
+    >>> [round(part, 2) for part in rising_amounts(0.9, 2)]
+    [0.68, 0.9]
+    """
+    steps = given.whole(steps, "steps", 1, MOST_AMOUNTS)
+    if not 0 < given.amount(amount) < 1:
+        return [float(amount)]
+    return [*(1 - (1 - amount) ** (step / steps) for step in range(1, steps)), amount]

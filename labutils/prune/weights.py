@@ -3,14 +3,16 @@
 import copy
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import pandas as pd
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from labutils.base import given
 from labutils.base.digits import Split
-from labutils.base.layers import check_amount, check_amounts, finite_weight, prunable_layers
+from labutils.base.layers import prunable_layers
 from labutils.fit.evaluation import evaluate
 
 Amount = float | Mapping[str, float] | None
@@ -33,7 +35,12 @@ def magnitude_mask(weight: Tensor, amount: float) -> Tensor:
     >>> magnitude_mask(torch.tensor([3.0, -1.0, 2.0, 1.0]), 0.25)
     tensor([ True,  True,  True, False])
     """
-    return _keep_largest(weight.detach().abs(), check_amount(amount))
+    sizes = given.finite(weight, "weight").abs().flatten()
+    ranked = sizes.argsort(descending=True, stable=True)  # by size, equals by position
+    keep = len(sizes) - round(given.amount(amount) * len(sizes))
+    mask = torch.zeros(len(sizes), dtype=torch.bool, device=sizes.device)
+    mask[ranked[:keep]] = True
+    return mask.view(weight.shape)
 
 
 def prune_magnitude(
@@ -51,9 +58,9 @@ def prune_magnitude(
     amount : fraction of the prunable weights to remove, in [0, 1] (biases and other
         parameters stay); or a dictionary from layer to fraction, layers not named staying whole
     scope : ``"global"`` ranks the weights of all layers together, ``"layer"`` removes the
-        same share of each; ``"lamp"`` ranks all together by `lamp_scores`, which leaves every
-        layer something even of a percent; a dictionary gives the layers it names a share of
-        their own, all others get `amount`
+        same share of each; ``"lamp"`` ranks all together by what each adds to its layer (Lee et
+        al. 2021), which leaves every layer something even of a percent; a dictionary gives the
+        layers it names a share of their own, all others get `amount`
     protect_output : whether the last layer stays whole
 
     Returns
@@ -66,26 +73,13 @@ def prune_magnitude(
         An amount outside [0, 1], an unknown scope or layer, weights that are not finite,
         nothing to prune.
     """
-    if isinstance(scope, str) and scope == "lamp":
-        return prune_by(model, lambda _, w: lamp_scores(w), amount, "global", protect_output)
-    return prune_by(model, lambda _, weight: weight.abs(), amount, scope, protect_output)
-
-
-def lamp_scores(weight: Tensor) -> Tensor:
-    """Score weights for a ranking across layers: layer-adaptive magnitude (Lee et al. 2021).
-
-    The square of a weight, over the sum of the squares of all weights of its layer that are
-    no smaller: what it adds to those that would be left if the layer were pruned up to it.
-    Within a layer the order is that of the magnitudes; the largest weight of each layer scores 1.
-
-    >>> lamp_scores(torch.tensor([3.0, -1.0, 2.0])).tolist() == [1, 1 / 14, 4 / 13]
-    True
-    """
-    squares = weight.detach().flatten().double().square()
-    ranked, order = squares.sort(descending=True, stable=True)
-    scores = torch.empty_like(squares)
-    scores[order] = ranked / ranked.cumsum(0).clamp_min(torch.finfo(ranked.dtype).tiny)
-    return scores.view(weight.shape)
+    scopes = ("global", "layer", "lamp")
+    pruned, together = _copy(model, amount, scope, scopes, protect_output)
+    size = _lamp_scores if scope == "lamp" else Tensor.abs
+    for weights, share in together:
+        sizes = torch.cat([size(weight).flatten() for weight in weights])
+        _cut(weights, magnitude_mask(sizes, share))  # ranked by size and position
+    return pruned
 
 
 def prune_random(
@@ -96,19 +90,29 @@ def prune_random(
     seed: int = 0,
     protect_output: bool = False,
 ) -> nn.Module:
-    """Return a copy of a network with weights set to zero by lot; otherwise as above.
+    """Return a copy of a network with random weights set to zero, a baseline for any rule.
 
     Parameters
     ----------
-    seed : decides the lot; the same seed removes the same weights of the same network
+    model : any module with convolutions and linear layers; left as it was
+    amount : fraction of the weights to remove, in [0, 1], or a dictionary from layer to fraction
+    scope : ``"global"`` draws from all layers together, ``"layer"`` takes the same share of
+        each; a dictionary gives the layers it names a share of their own
+    seed : the same seed removes the same weights of the same network
+    protect_output : whether the last layer stays whole
+
+    Raises
+    ------
+    TypeError, ValueError
+        As by `prune_magnitude`; and a seed that is no whole number.
     """
-    generator = torch.Generator().manual_seed(seed)
-
-    def lots(name: str, weight: Tensor) -> Tensor:
-        drawn = torch.rand(weight.shape, generator=generator, dtype=torch.float64)
-        return drawn.to(weight.device)
-
-    return prune_by(model, lots, amount, scope, protect_output)
+    generator = torch.Generator().manual_seed(given.seed(seed))
+    draw = partial(torch.rand, generator=generator, dtype=torch.float64)
+    pruned, together = _copy(model, amount, scope, ("global", "layer"), protect_output)
+    for weights, share in together:
+        drawn = torch.cat([draw(weight.numel()) for weight in weights])
+        _cut(weights, magnitude_mask(drawn, share))
+    return pruned
 
 
 def sensitivity(
@@ -133,15 +137,20 @@ def sensitivity(
     -------
     Table with the columns `layer`, `amount`, `accuracy`, `low` and `high` (its 95% interval),
     a row for each layer and amount.
+
+    Raises
+    ------
+    TypeError, ValueError
+        No amount, or one outside [0, 1]; no layer, or an unknown one; no images.
     """
-    layers = list(prunable_layers(model)) if layers is None else layers
-    if len(amounts) == 0:
-        raise ValueError("amounts is empty: give at least one fraction, as (0.5, 0.9).")
-    tasks = [(layer, check_amount(amount)) for layer in layers for amount in amounts]
+    known = list(prunable_layers(model))
+    names = known if layers is None else given.choices(layers, "layers", known)
+    tasks = [(name, amount) for name in names for amount in given.amounts(amounts)]
+    given.split(split)
     rows = []
-    for layer, amount in tqdm(tasks, "sensitivity", file=sys.stdout, disable=not progress):
-        found = evaluate(prune(model, {layer: amount}), split)
-        rows.append((layer, amount, found.accuracy, *found.interval))
+    for name, amount in tqdm(tasks, "sensitivity", file=sys.stdout, disable=not progress):
+        found = evaluate(prune(model, {name: amount}), split)
+        rows.append((name, amount, found.accuracy, *found.interval))
     return pd.DataFrame(rows, columns=["layer", "amount", "accuracy", "low", "high"])
 
 
@@ -152,63 +161,55 @@ def sparsity(model: nn.Module) -> float:
     return 1 - sum(int(weight.count_nonzero()) for weight in weights) / max(total, 1)
 
 
-def prune_by(
-    model: nn.Module,
-    score: Callable[[str, Tensor], Tensor],
-    amount: Amount,
-    scope: Scope = "global",
-    protect_output: bool = False,
-) -> nn.Module:
-    """Copy the network, score its weights, and zero those with the lowest scores.
-
-    Parameters
-    ----------
-    score : from a layer's name and weights to a score for each, the first to go being lowest
-    """
-    names = list(prunable_layers(model))
-    shares = _shares(amount, scope, names)
-    pruned = copy.deepcopy(model)
-    layers = prunable_layers(pruned)
-    if protect_output:
-        layers.pop(names[-1])
-    with torch.no_grad():
-        scores = {n: score(n, finite_weight(n, layer)) for n, layer in layers.items()}
-        if shares is not None:
-            masks = [_keep_largest(scores[name], shares[name]) for name in layers]
-        else:
-            flat = [values.flatten() for values in scores.values()]
-            together = torch.cat(flat) if flat else torch.empty(0)
-            masks = _keep_largest(together, check_amount(amount)).split([len(f) for f in flat])
-        for layer, mask in zip(layers.values(), masks, strict=True):
-            layer.weight.masked_fill_(~mask.view_as(layer.weight), 0)
-    return pruned
-
-
-def _keep_largest(scores: Tensor, amount: float) -> Tensor:
-    """Mark all but the ``round(amount * n)`` lowest scores; of equal ones the first stay."""
-    flat = scores.flatten()
-    flat = flat.float() if flat.element_size() < 4 else flat  # exact, and kthvalue knows it
-    removed = round(amount * flat.numel())
-    if removed == 0:  # kthvalue has no answer for none
-        return torch.ones_like(scores, dtype=torch.bool)
-    threshold = flat.kthvalue(removed).values
-    stay, ties = flat > threshold, flat == threshold
-    room = flat.numel() - removed - stay.sum()
-    stay |= ties & (ties.cumsum(0) <= room)
-    return stay.view(scores.shape)
-
-
-def _shares(amount: Amount, scope: Scope, names: list[str]) -> dict[str, float] | None:
-    """Return each layer's share to remove, or None where all layers are ranked together."""
+def _copy(
+    model: nn.Module, amount: Amount, scope: Scope, scopes: tuple[str, ...], protect_output: bool
+) -> tuple[nn.Module, list[tuple[list[Tensor], float]]]:
+    """Copy a network; say which of its weights are ranked together, and what share of them goes."""
+    layers = prunable_layers(model)
     if isinstance(scope, Mapping):
-        others = check_amount(amount if amount is not None else 0)
-        return {**dict.fromkeys(names, others), **check_amounts(scope, names)}
-    if scope not in ("global", "layer"):
-        raise ValueError(
-            f'scope={scope!r}: choose "global", "layer" (by magnitude also "lamp"), or a '
-            f"dictionary from layer to fraction with the layers {', '.join(names)}."
-        )
-    if isinstance(amount, Mapping):
-        return {**dict.fromkeys(names, 0.0), **check_amounts(amount, names)}
-    share = check_amount(amount)
-    return dict.fromkeys(names, share) if scope == "layer" else None
+        shares = given.shares(0 if amount is None else amount, layers)
+        shares |= given.layer_amounts(scope, layers, "scope")
+    else:
+        given.choice(scope, "scope", scopes)
+        shares = given.shares(amount, layers)
+    if protect_output:
+        shares.popitem()
+    for name in shares:
+        given.finite(layers[name].weight, f"{name}.weight")
+    pruned = copy.deepcopy(model)
+    weights = {name: pruned.get_submodule(name).weight.detach() for name in shares}
+    if scope in ("global", "lamp") and not isinstance(amount, Mapping) and weights:
+        return pruned, [(list(weights.values()), amount)]
+    return pruned, [([weights[name]], share) for name, share in shares.items()]
+
+
+def _cut(weights: list[Tensor], keep: Tensor) -> None:
+    """Set weights to zero, in place, where the mask of all of them together says so."""
+    for weight, mask in zip(weights, keep.split([w.numel() for w in weights]), strict=True):
+        weight.masked_fill_(~mask.view(weight.shape).to(weight.device), 0)
+
+
+def _lamp_scores(weight: Tensor) -> Tensor:
+    """Score weights for a ranking across layers: layer-adaptive magnitude (Lee et al. 2021).
+
+    The square of a weight, over the sum of the squares of all weights of its layer that are
+    no smaller: what it adds to those that would be left if the layer were pruned up to it.
+    Within a layer the order is that of the magnitudes; the largest weight of each layer scores 1.
+
+    >>> _lamp_scores(torch.tensor([3.0, -1.0, 2.0])).tolist() == [1, 1 / 14, 4 / 13]
+    True
+    """
+    squares = weight.flatten().cpu().double().square()  # on the CPU: not every GPU has doubles
+    ranked, order = squares.sort(descending=True, stable=True)
+    scores = torch.empty_like(squares)
+    scores[order] = ranked / ranked.cumsum(0).clamp_min(torch.finfo(ranked.dtype).tiny)
+    return scores
+
+
+def prune_by(model, score, amount, scope="global", protect_output=False):  # noqa
+    pruned, together = _copy(model, amount, scope, ("global", "layer"), protect_output)
+    names = iter(prunable_layers(model))
+    for weights, share in together:
+        scores = torch.cat([score(next(names), weight).flatten() for weight in weights])
+        _cut(weights, magnitude_mask(scores, share))
+    return pruned

@@ -1,49 +1,37 @@
 """Many networks in one table: methods x amounts x seeds, each measured once."""
 
+import contextlib
 import functools
+import itertools
 import math
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from concurrent.futures import Executor
-from dataclasses import asdict, fields
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent import futures
+from dataclasses import asdict
 
 import pandas as pd
 from torch import nn
 from tqdm import tqdm
 
-from labutils.base.digits import Digits, Split, load_mnist
+from labutils.base import given
+from labutils.base.digits import Digits, load_mnist
 from labutils.base.structure import fingerprint
 from labutils.base.writing import only_writer
 from labutils.cost.latency import cpu_threads
-from labutils.study.measurement import BATCH, Measurement, measure
-from labutils.study.plan import Method, Task, list_tasks, refuse_unsendable, with_images
-from labutils.study.sweep import run_tasks
-from labutils.study.tables import (
-    append_row,
-    load_comparison,
-    save_comparison,
-    with_change,
-)
+from labutils.study import plan, tables
+from labutils.study.measurement import TIMED_IMAGES, measure
+from labutils.study.plan import Method, Task, takes_digits
+from labutils.study.tables import COLUMNS
 
 AMOUNTS = (0.3, 0.5, 0.7, 0.9)
-KEY = ["method", "amount", "seed", "network", "part", "images", "batch"]
-COLUMNS = [
-    *("method", "amount", "seed", "network", "part", "images", "accuracy", "low", "high", "change"),
-    *("sparsity", "removed", "widths", "parameters", "nonzero", "macs", "nonzero_macs"),
-    *("bytes_dense", "bytes_file", "bytes_compressed", "batch", "latency", "latency_low"),
-    *("latency_high", "speedup", "seconds", "error"),
-]
+AHEAD = 200  # rows handed to an executor that are not measured yet
+THREADS = 1  # of a worker: those on the same cores get in each other's way, forked ones hang
 
 
-class WrongResultError(TypeError):
-    """A method returned something else than a network."""
-
-
-class ChangedInputError(ValueError):
-    """A method changed the network it was given."""
+class MethodError(TypeError, ValueError):
+    """A method returned something else than a network, or changed the one it was given."""
 
 
 def compare(
@@ -54,8 +42,8 @@ def compare(
     *,
     part: str = "test",
     images: int | None = None,
-    batch: int = BATCH,
-    executor: Executor | int | None = None,
+    batch: int = TIMED_IMAGES,
+    executor: futures.Executor | None = None,
     path: str | os.PathLike | None = None,
     progress: bool = True,
 ) -> pd.DataFrame:
@@ -64,15 +52,17 @@ def compare(
     Parameters
     ----------
     methods : functions of (model, amount) that return a new model, by name (or a sequence of
-        functions, which have names); magnitude, structured and random by default. A finished
+        functions, which have names); magnitude, structured and random by default. One with an
+        argument `digits` that is not set gets the digits of this comparison. A finished
         network in place of a function is measured as it is.
     amounts : fractions in [0, 1]
     networks : the networks to prune, by seed; the five pretrained ones by default
-    digits : what `load_mnist` returns; without it every worker reads the digits itself
+    digits : what `load_mnist` returns, by default; others are sent to the workers
     part, images : the split to measure on, "validation" where something is to be chosen, and
         how many of its images, from the first; all by default
     batch : images at a time when timed
-    executor : where to compute. None: here; a number: so many processes; or an Executor, as
+    executor : where to compute: None for here, or any `concurrent.futures.Executor`, as
+        ``ProcessPoolExecutor(2, mp_context=get_context("spawn"))``, or
         ``distributed.Client.get_executor()`` for a Dask cluster. Times are comparable only
         where workers do not share cores.
     path : a CSV file that gets each row as soon as it is measured. Rows it already has are
@@ -84,133 +74,125 @@ def compare(
     A row for each network, the unpruned ones first: `method`, `amount`, `seed`, `network` (a
     fingerprint of the unpruned weights), `part`, the attributes of `Measurement`, `change` (of
     the accuracy, in points, against the unpruned network), `removed` (share of the unpruned
-    network's parameters that are zero or gone), `widths`, `seconds` spent, and `error`: what
-    went wrong, or nothing.
+    network's parameters that are zero or gone), `widths`, `seconds` spent, `error`: what went
+    wrong, or nothing, and `digits` (a fingerprint of the images and labels).
 
     Raises
     ------
     TypeError, ValueError
-        Nothing to do, an unknown part, an amount outside [0, 1]; a method that returns no
+        Nothing to do, an unknown split, an amount outside [0, 1]; a method that returns no
         network or changes the one it was given.
+    RuntimeError
+        A worker died, or another program writes into the file.
     """
-    tasks = list_tasks(methods, amounts, networks, batch)
-    tasks = with_images(tasks, digits, part, images, executor)
-    refuse_unsendable(tasks, executor)
-    if path is None:
-        return _table(_measure_all(tasks, {}, executor, None, progress))
-    path = Path(path)
-    with only_writer(path):
-        known = _known_rows(path)
-        table = _table(_measure_all(tasks, known, executor, path, progress))
-        keys = {task.key for task in tasks}
-        others = [row for key, row in known.items() if key not in keys]
-        save_comparison(_table([*table.to_dict("records"), *others]), path)
-    return table
+    rules, networks = plan.check_methods(methods), plan.check_networks(networks)
+    amounts, batch = given.amounts(amounts), given.whole(batch, "batch")
+    if executor is not None and not isinstance(executor, futures.Executor):
+        raise TypeError(
+            f"executor is a {type(executor).__name__}: give None, or a concurrent.futures.Executor,"
+            ' as ProcessPoolExecutor(2, mp_context=get_context("spawn")).'
+        )
+    columns, *data = plan.choose_images(digits, part, images, sent=executor is not None)
+    tasks = plan.list_tasks(rules, amounts, networks, {**columns, "batch": batch}, *data)
+    path = None if path is None else given.path(path)
+    with contextlib.nullcontext() if path is None else only_writer(path):
+        known = {} if path is None else tables.known_rows(path)
+        rows = {task.key: known.pop(task.key, {"error": "not measured"}) for task in tasks}
+        missing = [task for task in tasks if rows[task.key]["error"]]
+        bar = tqdm(total=len(tasks), file=sys.stdout, ncols=80, disable=not progress)
+        with bar, contextlib.closing(measure_rows(missing, executor)) as measured:
+            bar.update(len(tasks) - len(missing))
+            for task, row in measured:
+                rows[task.key] = row
+                if path is not None:
+                    tables.append_row(path, row)
+                if row["error"]:
+                    bar.write(f"{task}: {row['error']}")
+                bar.update()
+        if path is not None:
+            tables.save_comparison(tables.as_table([*rows.values(), *known.values()]), path)
+    return tables.as_table(rows.values())
 
 
-def _measure_all(
-    tasks: Sequence[Task],
-    done: Mapping[tuple, dict],
-    executor: Executor | int | None,
-    path: Path | None,
-    progress: bool,
-) -> list[dict]:
-    """Measure what is not done yet; return all rows, in the order of the tasks."""
-    keys = [task.key for task in tasks]
-    rows = {key: done[key] for key in keys if key in done and not done[key]["error"]}
-    missing = [task for task, key in zip(tasks, keys, strict=True) if key not in rows]
-    bar = tqdm(total=len(tasks), initial=len(rows), file=sys.stdout, ncols=80, disable=not progress)
-    with bar:
-        for place, result in run_tasks(measure_row, missing, executor):
-            task = missing[place]
-            if isinstance(result, (WrongResultError, ChangedInputError)):
-                raise result
-            if isinstance(result, Exception):
-                result = _failed(task, result)
-                bar.write(f"{task.method} at {task.amount:g}, seed {task.seed}: {result['error']}")
-            rows[task.key] = result
-            if path is not None:
-                append_row(path, {column: result[column] for column in COLUMNS})
-            bar.update()
-    return [rows[key] for key in keys]
+def measure_rows(
+    tasks: Sequence[Task], executor: futures.Executor | None
+) -> Iterator[tuple[Task, dict[str, object]]]:
+    """Yield each task with its row as soon as that is measured, here or elsewhere."""
+    if executor is None:
+        yield from ((task, measure_row(task)) for task in tasks)
+        return
+    waiting, running = iter(tasks), {}
+    try:
+        while True:
+            for task in itertools.islice(waiting, AHEAD - len(running)):
+                running[executor.submit(measure_row, task, THREADS)] = task
+            if not running:
+                return
+            done = futures.wait(running, return_when=futures.FIRST_COMPLETED).done
+            # What is measured is kept before an error ends it all.
+            for future in sorted(done, key=lambda f: f.cancelled() or f.exception() is not None):
+                yield running.pop(future), future.result()
+    except MethodError:
+        raise
+    except Exception as error:
+        raise RuntimeError(
+            f"The executor could not measure a row ({type(error).__name__}: {error}): a worker was "
+            "killed or ran out of memory, or it could not find a function of yours, which must be "
+            "imported from a .py file. Where path= was given, the rows measured so far are in the "
+            "file, and the same call with a new executor goes on."
+        ) from error
+    finally:
+        for future in running:
+            future.cancel()
 
 
-def measure_row(task: Task) -> dict[str, object]:
-    """Prune and measure one network, wherever this runs."""
-    split = task.split if task.split is not None else _read(task.part, task.images)
+def measure_row(task: Task, threads: int | None = None) -> dict[str, object]:
+    """Prune and measure one network, wherever this runs; an error makes a row that tells it."""
+    columns = task.columns
+    row = {**dict.fromkeys(COLUMNS, math.nan), **columns, "widths": "", "error": ""}
     started = time.perf_counter()
-    with cpu_threads(task.threads):
-        pruned = _apply(task)
-        found = measure(pruned, split, reference=task.model, batch=task.batch)
+    try:
+        with cpu_threads(threads):
+            split = task.split or getattr(published(), columns["part"])[: columns["images"]]
+            pruned = apply(task)
+            row |= asdict(measure(pruned, split, reference=task.model, batch=columns["batch"]))
+    except MethodError:
+        raise
+    except Exception as error:
+        return row | {"error": " ".join(f"{type(error).__name__}: {error}".split())}
     before = sum(parameter.numel() for parameter in task.model.parameters())
-    widths = getattr(pruned, "widths", ())
-    return {
-        **_named(task),
-        **asdict(found),
-        "change": math.nan,  # known once the unpruned network is measured
-        "removed": 1 - found.nonzero / before,
-        "widths": "-".join(map(str, widths)),
-        "seconds": time.perf_counter() - started,
-        "error": "",
-    }
+    row["removed"] = 1 - row["nonzero"] / before
+    row["widths"] = "-".join(map(str, getattr(pruned, "widths", ())))
+    row["seconds"] = time.perf_counter() - started
+    return row
 
 
-def _apply(task: Task) -> nn.Module:
+def apply(task: Task) -> nn.Module:
     """Return the pruned network, having watched what the method does."""
-    if task.rule is None:
-        return task.model
-    if isinstance(task.rule, nn.Module):
-        return task.rule
-    before = fingerprint(task.model)
-    pruned = task.rule(task.model, task.amount)
+    rule, model, name = task.rule, task.model, task.columns["method"]
+    if rule is None:
+        return model
+    if isinstance(rule, nn.Module):
+        return rule
+    options = {"digits": task.digits or published()} if takes_digits(rule) else {}
+    pruned = rule(model, task.columns["amount"], **options)
     if not isinstance(pruned, nn.Module):
-        raise WrongResultError(
-            f"The method {task.method!r} returned a {type(pruned).__name__}: it should return "
+        raise MethodError(
+            f"The method {name!r} returned a {type(pruned).__name__}: it should return "
             "the pruned network. Is there a `return` at its end?"
         )
-    if pruned is task.model or fingerprint(task.model) != before:
-        raise ChangedInputError(
-            f"The method {task.method!r} changed the network it was given, or returned that same "
+    if pruned is model or fingerprint(model) != task.columns["network"]:
+        raise MethodError(
+            f"The method {name!r} changed the network it was given, or returned that same "
             "one: it should work on a copy (copy.deepcopy(model)) and return the copy."
         )
+    history = getattr(pruned, "history", None)  # the model's own where nothing was trained
+    if getattr(history, "interrupted", False) and history != getattr(model, "history", None):
+        raise KeyboardInterrupt  # half a training is no result
     return pruned
 
 
-def _failed(task: Task, error: Exception) -> dict[str, object]:
-    """Return the row of a task that ended in an error."""
-    numbers = [field.name for field in fields(Measurement) if field.name not in ("images", "batch")]
-    message = " ".join(f"{type(error).__name__}: {error}".split())
-    return {
-        **_named(task),
-        **dict.fromkeys([*numbers, "change", "removed", "seconds"], math.nan),
-        "images": task.images,
-        "batch": task.batch,
-        "widths": "",
-        "error": message,
-    }
-
-
-def _named(task: Task) -> dict[str, object]:
-    names = ("method", "amount", "seed", "network", "part")
-    return dict(zip(names, task.key, strict=False))
-
-
-def _table(rows: Sequence[Mapping[str, object]]) -> pd.DataFrame:
-    """Make the table of rows, in the usual order of columns."""
-    return with_change(pd.DataFrame(rows)[COLUMNS])
-
-
-@functools.lru_cache(maxsize=2)
-def _read(part: str, images: int) -> Split:
+@functools.lru_cache(maxsize=1)
+def published() -> Digits:
     """Read the digits, once in each process."""
-    return getattr(load_mnist(), part)[:images]
-
-
-def _known_rows(path: Path) -> dict[tuple, dict]:
-    """Return the rows a file has, mending a last line that was cut off."""
-    if not path.exists():
-        return {}
-    table = load_comparison(path)
-    save_comparison(table, path)
-    keys = table[KEY].itertuples(index=False, name=None)
-    return dict(zip(keys, table.to_dict("records"), strict=True))
+    return load_mnist()

@@ -1,10 +1,13 @@
 """What does a comparison say? The classic report, the Pareto front, verdicts on claims."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 
 import pandas as pd
 
+from labutils.base import given
 from labutils.fit.evaluation import mean_interval
 from labutils.study.tables import UNPRUNED
 
@@ -13,6 +16,8 @@ TITLES = {
     "structured": "STRUCTURED PRUNING",
     "random": "RANDOM PRUNING",
 }
+REPORTED = ["method", "amount", "network", "part", "images", "accuracy", "change", "sparsity"]
+REPORTED += ["parameters", "nonzero", "bytes_dense", "bytes_compressed"]
 
 
 def report(table: pd.DataFrame) -> None:
@@ -26,6 +31,7 @@ def report(table: pd.DataFrame) -> None:
 
 def report_lines(table: pd.DataFrame) -> list[str]:
     """Return the lines of `report`."""
+    table = given.table(table, REPORTED)
     if "error" in table:
         table = table[table["error"] == ""]
     original = table[table["method"] == UNPRUNED]
@@ -72,6 +78,7 @@ def paired_latency(table: pd.DataFrame) -> pd.Series:
     the machine was busier for some rows. The milliseconds are that ratio applied to the median
     of the unpruned networks; where there are none, those measured.
     """
+    table = given.table(table, ("method", "latency", "speedup"))
     unpruned = table.loc[table["method"] == UNPRUNED, "latency"]
     return table["latency"] if unpruned.empty else unpruned.median() / table["speedup"]
 
@@ -91,9 +98,10 @@ def pareto_front(table: pd.DataFrame, cost: str, worth: str = "accuracy") -> pd.
     >>> pareto_front(table, "kB").tolist()
     [True, False, True]
     """
+    given.table(table, (cost, worth))
     for column in (cost, worth):
-        if column not in table:
-            raise ValueError(f"The table has no column {column!r}: choose from {', '.join(table)}.")
+        if not pd.api.types.is_numeric_dtype(table[column]):
+            raise TypeError(f"The column {column!r} holds no numbers: choose another.")
     costs, worths = table[cost].to_numpy(), table[worth].to_numpy()
     beaten = [
         bool(((costs <= c) & (worths >= w) & ((costs < c) | (worths > w))).any())
@@ -139,8 +147,10 @@ def verdict(
         raise ValueError(
             "Give one limit, at_least or at_most: the claim is that the mean keeps it."
         )
-    mean, low, high = mean_interval(values)
     limit = at_least if at_least is not None else at_most
+    if isinstance(limit, bool) or not isinstance(limit, Real) or not math.isfinite(limit):
+        raise ValueError(f"The limit is {limit!r}: give a finite number.")
+    mean, low, high = mean_interval(values)
     above, below = (low >= limit, high < limit) if at_most is None else (high <= limit, low > limit)
     return Verdict(
         "holds" if above else "does not hold" if below else "can't tell", mean, low, high

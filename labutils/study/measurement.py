@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from labutils.base import given
 from labutils.base.digits import Split
 from labutils.cost.latency import latency
 from labutils.cost.macs import count_macs
@@ -11,7 +12,7 @@ from labutils.cost.sizes import model_bytes
 from labutils.fit.evaluation import evaluate
 from labutils.prune.weights import sparsity
 
-BATCH, ROUNDS = 64, 15  # images at a time when timed, and how often
+TIMED_IMAGES, ROUNDS = 64, 15  # images at a time when timed, and how often
 
 
 @dataclass(frozen=True)
@@ -54,9 +55,11 @@ class Measurement:
 
 
 def measure(
-    model: nn.Module, split: Split, *, reference: nn.Module | None = None, batch: int = BATCH
+    model: nn.Module, split: Split, *, reference: nn.Module | None = None, batch: int = TIMED_IMAGES
 ) -> Measurement:
     """Measure a network: accuracy, zeros, operations, bytes and time.
+
+    The images follow the network: to its device, and to its floating-point type.
 
     Parameters
     ----------
@@ -69,7 +72,14 @@ def measure(
     >>> measure(load_pretrained(), load_mnist().test[:100]).parameters
     105866
     """
-    found = evaluate(model, split)
+    given.split(split)
+    if reference is not None:
+        given.network(reference, "reference")
+    given.whole(batch, "batch")
+    weight = next(given.network(model).parameters())
+    if not weight.is_floating_point():
+        raise TypeError(f"model has {weight.dtype} weights: give a floating-point network.")
+    found = evaluate(model, Split(split.images.to(weight), split.labels.to(weight.device)))
     sizes = model_bytes(model)
     shape = tuple(split.images.shape[1:])
     timed = {"model": model} if reference is None else {"model": model, "reference": reference}

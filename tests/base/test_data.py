@@ -1,16 +1,16 @@
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
 import threading
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.error import HTTPError, URLError
 
+import numpy as np
 import pytest
 import torch
 from conftest import PROJECT
@@ -46,16 +46,13 @@ def no_network(monkeypatch):
     return opened
 
 
-def test_parts_and_types(digits):
-    assert [len(part) for part in (digits.train, digits.validation, digits.test)] == [
-        55_000,
-        5_000,
-        10_000,
-    ]
-    for part in (digits.train, digits.validation, digits.test):
-        assert part.images.shape == (len(part), 1, 28, 28)
-        assert part.images.dtype == torch.float32
-        assert part.labels.dtype == torch.int64
+def test_sizes_and_types(digits):
+    splits = (digits.train, digits.validation, digits.test)
+    assert [len(split) for split in splits] == [55_000, 5_000, 10_000]
+    for split in splits:
+        assert split.images.shape == (len(split), 1, 28, 28)
+        assert split.images.dtype == torch.float32
+        assert split.labels.dtype == torch.int64
     everything = torch.cat([digits.train.images, digits.validation.images])
     assert abs(everything.mean()) < 1e-3
     assert abs(everything.std() - 1) < 1e-3
@@ -72,44 +69,71 @@ def test_split_is_the_same_for_ever(digits):
     # Networks and figures of other machines were made with this choice of images.
     assert digits.validation.labels.sum() == 22_269
     first = digits.validation.images[[0, 2500, 4999]]
-    assert ((first * 0.3081 + 0.1307) * 255).round().sum(dim=(1, 2, 3)).tolist() == [
-        24635,
-        18417,
-        20428,
-    ]
+    sums = ((first * 0.3081 + 0.1307) * 255).round().sum(dim=(1, 2, 3))
+    assert sums.tolist() == [24635, 18417, 20428]
     assert len(digits.validation.labels[:100].unique()) == 10
 
 
-def test_split_slices_and_refuses_the_ambiguous(digits):
-    assert len(digits.test[:7]) == 7
-    chosen = digits.test[torch.tensor([3, 1])]
-    assert torch.equal(chosen.images[1], digits.test.images[1])
-    with pytest.raises(TypeError, match=r"write split.images\[3\]"):
-        digits.test[3]
-    with pytest.raises(TypeError, match="not iterable"):
-        iter(digits.test)
-    with pytest.raises(ValueError, match="2 images but 3 labels"):
-        lab.Split(torch.zeros(2, 1, 28, 28), torch.zeros(3, dtype=torch.int64))
+@pytest.mark.parametrize("chosen", [[3, 1], torch.tensor([3, 1]), np.array([3, 1]), slice(3, 0, 1)])
+def test_split_of_a_split(digits, chosen):
+    few = digits.test[chosen]
+    assert torch.equal(few.images, digits.test.images[chosen])
+    assert torch.equal(few.labels, digits.test.labels[chosen])
 
 
-def test_fresh_clone_unpacks_without_network(copy, no_network):
-    assert len(lab.load_mnist(copy).train) == 55_000
+@pytest.mark.parametrize("chosen", [3, np.int64(3), "test", None, 1.5])
+def test_index_that_makes_no_split(digits, chosen):
+    with pytest.raises(TypeError, match=r"for some images write split\[:100\]"):
+        digits.test[chosen]
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda d: iter(d.test), TypeError, "not iterable"),
+        (lambda d: lab.Split(d.test.images[:2], d.test.labels[:3]), ValueError, "2 images but 3 l"),
+        (lambda d: lab.Split(None, d.test.labels), TypeError, "images is a NoneType: a split"),
+        (lambda d: lab.Split(d.test.images, [1, 2]), TypeError, "labels is a list: a split"),
+        (lambda d: lab.Split(d.test.images, torch.tensor(1)), TypeError, "labels is a Tensor"),
+        (lambda d: lab.Digits(d, d.test, d.test), TypeError, "train is a Digits: digits are three"),
+        (lambda d: lab.Digits(d.test, None, d.test), TypeError, "validation is a NoneType"),
+    ],
+)
+def test_splits_and_digits_that_cannot_be(digits, make, error, message):
+    with pytest.raises(error, match=message):
+        make(digits)
+
+
+@pytest.mark.parametrize(
+    ("root", "error"),
+    [(5, TypeError), ("", TypeError), ("file", NotADirectoryError), ("file/x", NotADirectoryError)],
+)
+def test_folder_that_is_none(tmp_path, monkeypatch, root, error):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    with pytest.raises(error, match="holds MNIST/"):
+        lab.load_mnist(root)
+    assert os.listdir() == ["file"]
+
+
+def test_fresh_clone_unpacks_once_without_network(copy, no_network):
+    """Three kernels at once; later, a file that a full disk cut short is made anew."""
+    with ThreadPoolExecutor(3) as kernels:
+        assert [len(d.train) for d in kernels.map(lab.load_mnist, [copy] * 3)] == [55_000] * 3
+    for damaged in ([next(iter(UNPACKED_MD5))], UNPACKED_MD5):
+        files = [copy / "MNIST" / "raw" / name for name in damaged]
+        contents = [file.read_bytes() for file in files]
+        for file, content in zip(files, contents, strict=True):
+            file.write_bytes(content[: len(content) // 2])
+        assert len(lab.load_mnist(str(copy)).test) == 10_000
+        assert [file.read_bytes() for file in files] == contents
     assert no_network == []
-    assert len(lab.load_mnist(str(copy)).test) == 10_000  # and again, from what is unpacked
 
 
-@pytest.mark.parametrize("name", sorted(UNPACKED_MD5))
-def test_damaged_unpacked_file_is_made_anew(copy, no_network, name):
-    lab.load_mnist(copy)
-    unpacked = copy / "MNIST" / "raw" / name
-    content = unpacked.read_bytes()
-    unpacked.write_bytes(content[: len(content) // 2])  # as a full disk leaves it
-    assert len(lab.load_mnist(copy).train) == 55_000
-    assert unpacked.read_bytes() == content
-
-
-@pytest.mark.parametrize("name", FILES)
-@pytest.mark.parametrize("damage", ["truncated", "flipped", "empty", "absent"])
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    list(zip(FILES, ("truncated", "flipped", "empty", "absent"), strict=True)),
+)
 def test_damaged_published_file_offline(copy, no_network, name, damage):
     file = copy / "MNIST" / "raw" / name
     content = bytearray(file.read_bytes())
@@ -128,7 +152,7 @@ def test_damaged_published_file_offline(copy, no_network, name, damage):
     assert "network" in message
     assert message.count("\n") == 0
     if damage != "absent":
-        assert f"{len(content[:length]):,} bytes" in message
+        assert f"{length:,} bytes" in message
         assert file.read_bytes() == content[:length]  # the reader may want to look at it
     assert no_network, "the real download was not even tried"
 
@@ -143,9 +167,8 @@ def test_server_that_refuses(tmp_path, monkeypatch, code):
         lab.load_mnist(tmp_path)
 
 
-def test_empty_folder_fills_itself_from_a_server(copy, tmp_path, monkeypatch, capfd):
-    raw = copy / "MNIST" / "raw"
-    handler = partial(SimpleHTTPRequestHandler, directory=raw)
+def test_empty_folder_fills_itself_from_a_server(tmp_path, monkeypatch, capfd):
+    handler = partial(SimpleHTTPRequestHandler, directory=RAW)
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever).start()
         monkeypatch.setattr(MNIST, "mirrors", [f"http://127.0.0.1:{server.server_port}/"])
@@ -168,36 +191,25 @@ def as_nobody():
 
 
 def test_folder_that_cannot_be_written(copy):
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder:  # pytest's own are closed to others
+        data = Path(folder) / "data"
         Path(folder).chmod(0o755)
-        shutil.copytree(copy, Path(folder) / "data")
-        raw = Path(folder) / "data" / "MNIST" / "raw"
-        for place in (raw, raw.parent):
-            place.chmod(0o555)
+        shutil.copytree(copy, data)
+        raw = data / "MNIST" / "raw"
         try:
-            with (
-                as_nobody(),
-                pytest.raises(PermissionError, match="cannot be written") as error,
-            ):
-                lab.load_mnist(Path(folder) / "data")
+            for place in (raw, raw.parent):
+                place.chmod(0o555)
+            with as_nobody(), pytest.raises(PermissionError, match="cannot be written") as error:
+                lab.load_mnist(data)
             assert str(raw) in str(error.value)
             assert "root=" in str(error.value)
-            lab.load_mnist(copy)
-            for name in UNPACKED_MD5:  # unpacked once, it can be read by everybody
-                raw.chmod(0o755)
-                shutil.copy(copy / "MNIST" / "raw" / name, raw)
-            raw.chmod(0o555)
-            with as_nobody():
-                assert len(lab.load_mnist(Path(folder) / "data").test) == 10_000
+            for place in (raw.parent, raw):
+                place.chmod(0o755)
+            lab.load_mnist(data)
+            for place in (raw, raw.parent):
+                place.chmod(0o555)
+            with as_nobody():  # unpacked once, it can be read by everybody
+                assert len(lab.load_mnist(data).test) == 10_000
         finally:
             for place in (raw.parent, raw):
                 place.chmod(0o755)
-
-
-def test_two_kernels_at_once_on_a_fresh_clone(copy):
-    code = f"import labutils as lab; print(len(lab.load_mnist({str(copy)!r}).train))"
-    kernels = [
-        subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
-        for _ in range(3)
-    ]
-    assert [kernel.communicate()[0].strip() for kernel in kernels] == ["55000"] * 3

@@ -1,14 +1,64 @@
+import os
+import subprocess
+import sys
+
+import pytest
+from conftest import PROJECT
 from IPython.core.interactiveshell import InteractiveShell
 
-from labutils.base.hints import _explain
+from labutils.base import hints
 
 
-def test_missing_name_gets_a_remedy(capsys):
+@pytest.fixture
+def shell(monkeypatch):
     shell = InteractiveShell()
-    shell.set_custom_exc((NameError,), _explain)
-    result = shell.run_cell("digits.test")
-    assert isinstance(result.error_in_exec, NameError)
-    shown = capsys.readouterr().out
-    assert "name 'digits' is not defined" in shown
-    assert "Run All Above Selected Cell" in shown
-    assert shell.run_cell("1 / 0").error_in_exec.args == ("division by zero",)
+    monkeypatch.setattr("IPython.get_ipython", lambda: shell)
+    hints.explain_missing_names()
+    return shell
+
+
+@pytest.mark.parametrize(
+    ("cell", "times"),
+    [
+        ("digits.test", 1),
+        ("def f():\n    x += 1\nf()", 0),  # an UnboundLocalError, which no other cell mends
+        ("1 / 0", 0),
+        ("1 +", 0),
+        ("1", 0),
+    ],
+)
+def test_a_missing_name_gets_one_hint(shell, capsys, cell, times):
+    hints.explain_missing_names()  # asked for twice, it prints once
+    shell.run_cell(cell)
+    assert capsys.readouterr().out.count("Run All Above Selected Cell") == times
+
+
+def test_handlers_of_others_stay(capsys):
+    shell = InteractiveShell()
+    shell.set_custom_exc((NameError,), lambda *_, **__: print("mine"))
+    hints.load_ipython_extension(shell)
+    shell.run_cell("digits")
+    assert capsys.readouterr().out.startswith("mine\nHint: if a cell above")
+
+
+def test_the_hint_is_there_before_labutils_is_imported(tmp_path):
+    """IPython, configured as in an installed environment, without PyTorch, and once only."""
+    code = (
+        f"import sys; sys.path.insert(0, {str(PROJECT)!r})\n"
+        "from IPython.terminal.ipapp import TerminalIPythonApp\n"
+        "app = TerminalIPythonApp.instance()\n"
+        f"app.initialize(['--config={PROJECT / 'etc' / 'ipython_config.py'}'])\n"
+        "app.shell.run_cell('lab.load_mnist')\n"
+        "print('torch' in sys.modules)\n"
+        "from labutils.base import hints\n"
+        "hints.explain_missing_names()\n"
+        "app.shell.run_cell('lab.load_mnist')"
+    )
+    environment = {**os.environ, "IPYTHONDIR": str(tmp_path)}
+    shown = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    ).stdout
+    before, _, after = shown.partition("False\n")
+    for part in (before, after):
+        assert part.count("NameError") >= 1
+        assert part.count("Hint: if a cell above makes this name") == 1

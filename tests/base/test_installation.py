@@ -11,17 +11,19 @@ from labutils.base import installation
 
 
 def rows(found):
-    return {check.name: check for check in found}
+    return {row["what"]: row for _, row in found.data.iterrows()}
 
 
 def test_everything_is_green_here():
     found = lab.check_installation()
-    assert found.ok, str(found)
-    assert rows(found)["torch"].found == importlib.metadata.version("torch")
-    assert rows(found)["MNIST"].found == "55,000 + 5,000 + 10,000 digits, verified"
-    assert str(torch.get_num_threads()) in rows(found)["computes on"].found
-    assert "✗" not in found._repr_html_()
-    assert found._repr_html_().count("✓") == len(found)
+    assert found.data["ok"].all(), found.data.to_string()
+    assert rows(found)["torch"]["found"] == importlib.metadata.version("torch")
+    assert rows(found)["MNIST"]["found"] == "55,000 + 5,000 + 10,000 digits, verified"
+    assert f"CPU, {torch.get_num_threads()} threads" in rows(found)["computes on"]["found"]
+    shown = found.to_html()
+    assert "✗" not in shown
+    assert installation.RED not in shown
+    assert shown.count("✓ ok") == len(found.data)
 
 
 def test_each_red_row_has_a_remedy(tmp_path, monkeypatch):
@@ -37,14 +39,21 @@ def test_each_red_row_has_a_remedy(tmp_path, monkeypatch):
     monkeypatch.setattr(installation, "lab_home", lambda: tmp_path / "gone")
     monkeypatch.setattr(installation, "FREE_DISK", shutil.disk_usage(tmp_path).total * 2)
     found = lab.check_installation()
-    red = {name: check for name, check in rows(found).items() if not check.ok}
+    red = {name: row["to do"] for name, row in rows(found).items() if not row["ok"]}
     assert set(red) == {"pandas", "numpy", "MNIST", "pretrained network", "free disk"}
-    assert all(check.remedy for check in red.values())
-    assert 'pip install "numpy>=' in red["numpy"].remedy
-    assert "EAI_LAB_HOME" in red["MNIST"].remedy
-    assert found._repr_html_().count("✗ fix") == len(red)
-    assert "NOT" in str(found)
+    assert 'pip install "numpy>=' in red["numpy"]
+    assert "EAI_LAB_HOME" in red["MNIST"]
+    assert "on the disk that holds" in red["free disk"]
+    shown = found.to_html()
+    assert shown.count("✗ fix") == len(red)
+    assert installation.RED in shown
+    assert "numpy&gt;=" in shown  # escaped
     assert not (tmp_path / "gone").exists()
+
+
+def test_package_that_was_not_installed(monkeypatch):
+    monkeypatch.setattr(installation, "DISTRIBUTION", "no-such-package")
+    assert "make lab" in rows(lab.check_installation())["labutils"]["to do"]
 
 
 def test_package_without_its_requirements():
@@ -71,6 +80,6 @@ def test_data_that_cannot_be_read_is_a_red_row(monkeypatch, reason):
         raise reason
 
     monkeypatch.setattr(installation, "load_mnist", fail)
-    check = rows(lab.check_installation())["MNIST"]
-    assert not check.ok
-    assert check.remedy == str(reason)
+    row = rows(lab.check_installation())["MNIST"]
+    assert not row["ok"]
+    assert row["to do"] == str(reason)

@@ -30,12 +30,6 @@ def test_layers_are_those_of_the_design():
     ]
 
 
-def test_widths_follow_the_layers():
-    model = lab.SimpleCNN()
-    model.conv1 = nn.Conv2d(1, 9, 3, padding=1)
-    assert model.widths == (9, 32, 64)
-
-
 def test_is_an_ordinary_network():
     model = lab.SimpleCNN()
     part = model[:3]
@@ -47,9 +41,14 @@ def test_is_an_ordinary_network():
     assert type(twin) is lab.SimpleCNN
     image = torch.randn(1, 1, 28, 28)
     assert torch.equal(twin(image), model(image))
+    model.conv1 = nn.Conv2d(1, 9, 3, padding=1)
+    assert model.widths == (9, 32, 64)  # they follow the layers
 
 
-@pytest.mark.parametrize("widths", [(16, 32), (16, 32, 0), (16, 32, 64.0), (1, 1, True), 16, ()])
+@pytest.mark.parametrize(
+    "widths",
+    [(16, 32), (16, 32, 0), (16, 32, 64.0), (1, 1, True), 16, (), None, "abc", (10**9, 32, 64)],
+)
 def test_wrong_widths(widths):
     with pytest.raises(ValueError, match=r"3 whole numbers.*conv1, conv2, fc1"):
         lab.SimpleCNN(widths)

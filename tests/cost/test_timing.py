@@ -1,5 +1,9 @@
+import copy
+
 import pytest
 import torch
+from other_device import THERE, PretendedGPU, moved
+from torch import nn
 
 import labutils as lab
 
@@ -40,16 +44,17 @@ def test_mode_and_threads_come_back_after_an_error(model):
     assert model.training
 
 
-@pytest.mark.parametrize("option", ["batch", "threads", "rounds"])
-@pytest.mark.parametrize("value", [0, -1, 1.5, "1"])
-def test_wrong_numbers(model, option, value):
-    with pytest.raises(ValueError, match=rf"{option}=.*whole number"):
-        lab.latency({"model": model}, **{option: value})
-
-
-def test_no_network():
-    with pytest.raises(ValueError, match="no network to time"):
-        lab.latency({})
+@pytest.mark.parametrize("function", [lab.latency, lab.layer_latency])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float64])
+def test_other_precisions_and_devices(model, monkeypatch, function, dtype):
+    waited = []
+    monkeypatch.setattr(torch.accelerator, "synchronize", waited.append)
+    networks = {"other": copy.deepcopy(model).to(dtype), "single": model}
+    assert (function(networks, rounds=1).select_dtypes("float") > 0).all(axis=None)
+    assert not waited
+    with PretendedGPU():  # which must have finished before the clock stops
+        function({"there": moved(model)}, rounds=1)
+    assert set(waited) == {THERE}
 
 
 def test_layers_are_timed_on_the_input_they_have_in_the_network(model):
@@ -64,5 +69,38 @@ def test_layers_are_timed_on_the_input_they_have_in_the_network(model):
     assert list(table.columns) == ["dense", "slim"]
     assert (table.to_numpy() > 0).all()
     assert set(seen["conv2"]) == {(3, 16, 14, 14)}
-    assert len(seen["conv2"]) == 1 + 3 + 2  # to get the next layer's input, to warm up, to time
+    # To see that images fit, to get the next layer's input, to warm up, to time.
+    assert len(seen["conv2"]) == 1 + 1 + 3 + 2
     assert set(seen["fc1"]) == {(3, 1568)}
+
+
+def test_timing_layers_changes_no_statistics():
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Dropout()).train()
+    before = copy.deepcopy(model.state_dict())
+    lab.layer_latency({"model": model}, rounds=1)
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, before[name]), name
+    assert all(module.training for module in model.modules())
+
+
+@pytest.mark.parametrize("function", [lab.latency, lab.layer_latency])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        *(({name: value}, rf"{name}=.*whole number")
+          for name in ("batch", "threads", "rounds") for value in (0, -1, 1.5, "1", 10**9)),
+        ({"image_shape": (3, 28, 28)}, r"image_shape=\(3, 28, 28\) does not fit this SimpleCNN"),
+        ({"image_shape": 28}, "image_shape=28: give the shape of one image"),
+        *(({"models": models}, "models=.*give networks") for models in ({}, [nn.ReLU()], None)),
+        ({"models": {"name": "model.pth"}}, "give"),
+    ],
+)  # fmt: skip
+def test_wrong_arguments(model, function, options, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        function(**{"models": {"model": model}, **options})
+
+
+def test_layers_of_networks_that_have_others(model):
+    for other in (lab.LeNet300(), lambda images: images):
+        with pytest.raises(ValueError, match=r"chains .* whose layers have the same names"):
+            lab.layer_latency({"model": model, "other": other})

@@ -1,8 +1,5 @@
 """The widget that reads one digit on two machines, and the field to draw in."""
 
-import subprocess
-import sys
-
 import pytest
 import torch
 
@@ -14,10 +11,9 @@ from labutils.device.pad import SIDE
 
 
 @pytest.fixture(scope="module")
-def variants(digits):
+def variants(quantized):
     model = lab.load_pretrained()
-    whole = device.quantize_int8(model, digits.train[:500])
-    return {"float": device.Variant(model), "int8": device.Variant(whole, {"fc1": "gaps"})}
+    return {"float": device.Variant(model), "int8": device.Variant(quantized, {"fc1": "gaps"})}
 
 
 @pytest.fixture
@@ -31,20 +27,20 @@ def drawing(top, bottom, left, right):
     return pixels.numpy().tobytes()
 
 
-def test_every_move_is_answered(explorer, variants, digits):
-    network = variants["int8"].network
+def test_every_move_is_answered(explorer, quantized, digits):
     assert "the same to" in explorer.page.value  # real numbers
     explorer.variant.value = "int8"
     assert "bit for bit the same" in explorer.page.value
     for number in (0, 77, 9_999):
         explorer.number.value = number
-        image = network.whole_numbers(digits.test.images[number : number + 1])
-        assert torch.equal(explorer.answer.device, network.sums(image)[0])
+        image = quantized.integers(digits.test.images[number : number + 1])
+        assert torch.equal(explorer.answer.device, quantized.sums(image)[0])
         assert torch.equal(explorer.answer.laptop, explorer.answer.device)
         assert f"(it is a {int(digits.test.labels[number])})" in explorer.page.value
         for digit, value in enumerate(explorer.answer.device.tolist()):
             cell = explorer.page.value.split(f'data-logit="microcontroller-{digit}">')[1]
             assert cell.split("</td>")[0].strip("</b>") == f"{value:,}"
+    assert "microcontroller" in explorer._repr_mimebundle_()["text/html"]  # a picture for print
 
 
 def test_a_drawn_digit(explorer):
@@ -63,14 +59,14 @@ def test_drawings_become_what_mnist_holds():
     ink = image[0] > image.min()
     rows, columns = ink.any(1).nonzero().flatten(), ink.any(0).nonzero().flatten()
     assert image.shape == (1, 28, 28)
-    assert len(rows) == 20
-    assert len(columns) == 12
-    assert rows[0] == 4  # centred
-    assert columns[0] == 8
+    assert (len(rows), len(columns)) == (20, 12)
+    assert (rows[0], columns[0]) == (4, 8)  # centred
     empty = device.as_digit(bytes(SIDE * SIDE))
     assert empty.unique().numel() == 1
     with pytest.raises(ValueError, match="The drawing has 3 bytes"):
         device.as_digit(b"abc")
+    with pytest.raises(TypeError, match="The drawing is a Tensor: give 112 x 112 bytes"):
+        device.as_digit(torch.zeros(SIDE, SIDE))
 
 
 @pytest.mark.parametrize("corner", [(0, 1, 0, 1), (0, 112, 0, 112), (0, 112, 55, 56)])
@@ -81,9 +77,8 @@ def test_extreme_drawings_stay_images(corner):
 
 
 def test_a_difference_would_be_told():
-    answer = Answer(
-        torch.zeros(1, 28, 28), 3, torch.arange(10), torch.arange(10).flip(0), "so much"
-    )
+    logits = torch.arange(10)
+    answer = Answer(torch.zeros(1, 28, 28), 3, logits, logits.flip(0), "so much")
     assert "NOT the same" in page(answer)
     assert "bit for bit" not in page(answer)
 
@@ -99,30 +94,23 @@ def test_an_error_is_shown_and_raised(explorer, monkeypatch):
     assert "no &lt;device&gt; today" in explorer.page.value
 
 
-def test_a_picture_stands_where_there_is_no_widget(explorer):
-    assert "microcontroller" in explorer._repr_mimebundle_()["text/html"]
-
-
 def test_wrong_arguments(variants, digits):
-    with pytest.raises(ValueError, match="There is no variant"):
-        device.device_explorer({}, digits)
-    with pytest.raises(ValueError, match="board='Z80': choose"):
-        device.device_explorer(variants, digits, "Z80")
+    for arguments, said in (
+        (({}, digits), "variants is empty"),
+        ((variants["int8"], digits), "variants is a Variant: give a dictionary"),
+        (({"LeNet": device.Variant(lab.LeNet5())}, digits), "A LeNet5 cannot become firmware"),
+        ((variants, digits.test), "digits is a Split"),
+        ((variants, digits, "Z80"), "board='Z80': choose"),
+    ):
+        with pytest.raises((TypeError, ValueError), match=said):
+            device.device_explorer(*arguments)
 
 
-def test_without_emulator_and_pad_the_laptop_answers():
-    code = (
-        "import sys\n"
-        "for name in ('unicorn', 'anywidget'): sys.modules[name] = None\n"
-        "import labutils as lab\n"
-        "from labutils import device\n"
-        "digits, model = lab.load_mnist(), lab.load_pretrained()\n"
-        "explorer = device.device_explorer({'float': device.Variant(model)}, digits)\n"
-        "explorer.source.value = 'draw a digit'\n"
-        "print(explorer.page.value, explorer.drawing.value)\n"
-    )
-    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert process.returncode == 0, process.stderr
-    for name in ("unicorn", "anywidget"):
-        assert f"{name} is not installed" in process.stdout
-    assert "The laptop reads a" in process.stdout
+def test_without_emulator_and_pad_the_laptop_answers(variants, digits, without):
+    without("unicorn", "emulator", "firmware")
+    without("anywidget", "pad")
+    explorer = device.device_explorer(variants, digits)
+    explorer.source.value = DRAW
+    assert "unicorn is not installed" in explorer.page.value
+    assert "anywidget is not installed" in explorer.drawing.value
+    assert "The laptop reads a" in explorer.page.value

@@ -1,20 +1,22 @@
 """What networks cost on a device, in tables and pictures."""
 
+import copy
+
 import pandas as pd
 import pytest
+import torch
 
 import labutils as lab
 from labutils import device
 
 
 @pytest.fixture(scope="module")
-def variants(digits):
+def variants(quantized, calibration):
     model = lab.load_pretrained()
-    whole = device.quantize_int8(model, digits.train[:500])
-    slim = device.quantize_int8(lab.prune_filters(model, 0.5), digits.train[:500])
+    slim = device.quantize_int8(lab.prune_filters(model, 0.5), calibration)
     return {
         "float": device.Variant(model),
-        "int8": device.Variant(whole),
+        "int8": device.Variant(quantized),
         "slim": device.Variant(slim, device.smallest_formats(slim)),
     }
 
@@ -22,6 +24,12 @@ def variants(digits):
 @pytest.fixture(scope="module")
 def costs(variants, digits):
     return device.firmware_table(variants, digits.test[:500])
+
+
+@pytest.fixture(scope="module")
+def formats(digits):
+    model = lab.load_pretrained()
+    return device.format_table(model, digits.train[:100], densities=(0.2, 0.6, 1), progress=False)
 
 
 def test_a_row_for_each_variant(costs, variants, digits):
@@ -38,23 +46,59 @@ def test_a_row_for_each_variant(costs, variants, digits):
     assert costs["flash"].is_monotonic_decreasing
 
 
-def test_what_does_not_fit_is_measured_all_the_same(variants, digits):
-    small = device.firmware_table(variants, digits.test[:100], "Zero")
-    assert list(small["fits"]) == [False, True, True]
+def test_what_does_not_fit_is_measured_all_the_same(quantized_small, digits):
+    large = lab.SimpleCNN((1, 32, 64))  # in fc1, where it costs bytes and little time
+    found = {"large": device.Variant(large), "small": device.Variant(quantized_small)}
+    assert list(device.firmware_table(found, digits.test[:100], "Zero")["fits"]) == [False, True]
 
 
-def test_wrong_board(variants, digits):
-    with pytest.raises(ValueError, match=r"board='ZX81': choose L011, L031"):
-        device.firmware_table(variants, digits.test[:100], "ZX81")
+def test_half_and_double_networks(digits):
+    """What runs is float32; the image may be of any kind."""
+    model, test = lab.load_pretrained(), digits.test[:100]
+    for dtype in (torch.float16, torch.float64):
+        of_kind = copy.deepcopy(model).to(dtype)
+        found = device.Firmware(of_kind).logits(test.images[:1])
+        torch.testing.assert_close(found, lab.predict(model, test[:1]), atol=0.02, rtol=0.01)
+        quantized = device.quantize_int8(of_kind, digits.train[:100])
+        assert lab.evaluate(quantized, test).correct >= 98
+        assert device.smallest_formats(of_kind)["fc1"] == "dense"
 
 
-def test_formats_break_even_where_arithmetic_says(digits):
+def test_wrong_arguments(variants, formats, digits):
+    table, calibration, model = device.firmware_table, digits.train[:100], lab.load_pretrained()
+    trials = pd.DataFrame({"widths": ["a"], "bytes": [3e3], "validation": [0.99]})
+    for call, arguments, said in (
+        (table, (variants, digits.test[:100], "ZX81"), "board='ZX81': choose 'L011', 'L031'"),
+        (table, (variants, digits), "split is a Digits: give images"),
+        (table, ({}, digits.test), "variants is empty"),
+        (
+            table,
+            ({"a": model}, digits.test),
+            "is a SimpleCNN: give device.Variant",
+        ),
+        (device.format_table, (lab.LeNet5(), calibration), "there is no prunable layer|LeNet5"),
+        (device.format_table, (model, digits.train[:0]), "calibration is empty"),
+        (device.format_table, (model, calibration, ("conv1",)), "layers='conv1': choose 'conv2'"),
+        (device.format_table, (model, calibration, "fc1"), "layers='fc1': give a list"),
+        (device.format_table, (model, calibration, ("fc1",), 0.5), "densities=0.5: give a list"),
+        (device.format_table, (model, calibration, ("fc1",), (90,)), "densities=90: .*write 0.9"),
+        (device.break_even, (formats[formats["format"] != "gaps"],), "no rows of the format gaps"),
+        (device.break_even, (formats.drop(columns="density"),), "no column 'density'"),
+        (device.break_even, (None,), "table is None"),
+        (device.break_even_curves, (formats[:0],), "table has no rows"),
+        (device.instruction_bars, (formats,), "no column 'variant'"),
+        (device.search_points, (trials, ["best"]), "chosen is a list: give rows of trials"),
+        (device.search_points, (trials.assign(bytes=float("nan")), {}), "'bytes' holds no finite"),
+        (device.smallest_formats, ("model",), "A str cannot become firmware"),
+    ):
+        with pytest.raises((TypeError, ValueError), match=said):
+            call(*arguments)
+
+
+def test_formats_break_even_where_arithmetic_says(formats):
     """A weight takes 3 bytes as CSR, 2 with gaps; a bitmask an eighth of a byte a place."""
-    table = device.format_table(
-        lab.load_pretrained(), digits.train[:100], densities=(0.2, 0.6, 1.0), progress=False
-    )
-    assert len(table) == 2 * 3 * 4
-    limits = device.break_even(table).set_index(["layer", "format"])
+    assert len(formats) == 2 * 3 * 4
+    limits = device.break_even(formats).set_index(["layer", "format"])
     assert limits.loc[("fc1", "csr"), "bytes"] == pytest.approx(1 / 3, abs=0.01)
     assert limits.loc[("fc1", "gaps"), "bytes"] == pytest.approx(1 / 2, abs=0.01)
     assert limits.loc[("fc1", "bitmask"), "bytes"] == pytest.approx(7 / 8, abs=0.01)
@@ -77,22 +121,19 @@ def test_break_even_of_made_up_figures():
     assert found["instructions"].to_dict() == {"csr": 1.0, "gaps": 0.0, "bitmask": 0.5}
 
 
-def test_pictures_show_what_the_table_says(costs, digits):
+def test_pictures_show_what_the_table_says(costs, formats):
     figure = device.instruction_bars(costs)
     work, flash = figure.axes
     assert [label.get_text() for label in work.get_yticklabels()] == list(costs["variant"])
     reached = max(bar.get_x() + bar.get_width() for bar in work.patches)
     assert reached == pytest.approx(costs["instructions"].max() / 1e6, rel=0.01)
     assert flash.patches[0].get_width() == pytest.approx(costs["weights"].iloc[0] / 1e3)
-    table = device.format_table(
-        lab.load_pretrained(), digits.train[:100], densities=(0.2, 1.0), progress=False
-    )
-    panels = device.break_even_curves(table).axes
+    panels = device.break_even_curves(formats).axes
     assert [axes.get_title() for axes in panels] == [
         "conv2: flash", "conv2: time", "fc1: flash", "fc1: time"
     ]  # fmt: skip
     csr = next(line for line in panels[2].lines if line.get_label() == "csr")
-    assert csr.get_ydata()[1] == pytest.approx(3 * csr.get_xdata()[1], abs=0.01)
+    assert csr.get_ydata()[-1] == pytest.approx(3 * csr.get_xdata()[-1], abs=0.01)
     trials = pd.DataFrame(
         {"widths": ["a", "a", "b"], "bytes": [3e3, 4e3, 2e3], "validation": [0.99, 0.992, 0.98]}
     )

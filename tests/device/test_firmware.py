@@ -1,6 +1,5 @@
 import copy
-import subprocess
-import sys
+import importlib
 
 import pytest
 import torch
@@ -8,22 +7,31 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import labutils as lab
+from labutils.base.home import cache_folder
 from labutils.device import BOARDS, quantize_int8, smallest_formats
 from labutils.device.emulator import PROCESSORS, STACK_TOP, Emulator
 from labutils.device.firmware import Firmware
 from labutils.device.packing import FORMATS, pack, unpack
 
-SPARSE = [format for format in FORMATS if format != "dense"]
-
-
-@pytest.fixture(scope="module")
-def calibration(digits):
-    return digits.train[:500]
+SPARSE = ("conv2", "fc1", "fc2")
 
 
 @pytest.fixture(scope="module")
 def pruned():
     return lab.prune_magnitude(lab.load_pretrained(), 0.9, {"conv1": 0.0, "conv2": 0.9})
+
+
+@pytest.fixture(scope="module")
+def slim(calibration):
+    """Slim and sparse, for many images."""
+    half = lab.prune_filters(lab.load_pretrained(), 0.5)
+    return quantize_int8(lab.prune_magnitude(half, 0.8), calibration)
+
+
+@pytest.fixture(scope="module")
+def packed(slim):
+    """The same network in every format."""
+    return {kind: Firmware(slim, dict.fromkeys(SPARSE, kind)) for kind in FORMATS}
 
 
 @given(
@@ -35,8 +43,8 @@ def pruned():
 )
 def test_packing_loses_nothing(rows, length, amount, format, seed):
     weight = torch.randint(-127, 128, (rows, length), generator=torch.Generator().manual_seed(seed))
-    lots = torch.rand(weight.shape, generator=torch.Generator().manual_seed(seed))
-    weight[lots < amount] = 0
+    shares = torch.rand(weight.shape, generator=torch.Generator().manual_seed(seed))
+    weight[shares < amount] = 0
     packed = pack(weight.to(torch.int8), format)
     assert packed.length % 4 == 0
     back = unpack(packed)
@@ -55,46 +63,49 @@ def test_sizes_of_the_formats():
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_whole_numbers_are_exact_on_a_thousand_images(pruned, digits, calibration, format):
-    network = quantize_int8(pruned, calibration)
-    firmware = Firmware(network, dict.fromkeys(("conv2", "fc1", "fc2"), format))
-    images = network.whole_numbers(digits.test.images[:1000])
-    assert torch.equal(firmware.logits(images), network.sums(images))
+def test_integers_are_exact_on_a_thousand_images(slim, packed, digits, format):
+    images = slim.integers(digits.test.images[:1000])
+    assert torch.equal(packed[format].logits(images), slim.sums(images))
 
 
 @pytest.mark.parametrize("processor", PROCESSORS)
-@pytest.mark.parametrize("widths", [(16, 32, 64), (5, 7, 11), (1, 1, 1)])
-def test_any_widths_on_any_processor(digits, calibration, processor, widths):
+@pytest.mark.parametrize(
+    ("widths", "formats"),
+    [
+        ((16, 32, 64), {"conv2": "gaps"}),
+        ((5, 7, 11), {"fc1": "gaps"}),
+        ((1, 1, 1), {"conv2": "gaps", "fc1": "gaps"}),
+    ],
+)
+def test_any_widths_on_any_processor(digits, calibration, processor, widths, formats):
     torch.manual_seed(0)
-    model = lab.prune_magnitude(lab.SimpleCNN(widths), 0.5)
-    for format in ("dense", "gaps"):
-        network = quantize_int8(model, calibration)
-        firmware = Firmware(network, {"conv2": format, "fc1": format}, processor)
-        images = network.whole_numbers(digits.test.images[:3])
-        assert torch.equal(firmware.logits(images), network.sums(images))
+    network = quantize_int8(lab.prune_magnitude(lab.SimpleCNN(widths), 0.5), calibration)
+    images = network.integers(digits.test.images[:3])
+    found = Firmware(network, formats, processor).logits(images)
+    assert torch.equal(found, network.sums(images))
 
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_real_numbers_are_close(pruned, digits, format):
-    firmware = Firmware(pruned, {"conv2": format, "fc1": format, "fc2": format})
+    firmware = Firmware(pruned, dict.fromkeys(SPARSE, format))
     images = digits.test.images[:20]
     expected = lab.predict(pruned, digits.test[:20])
     torch.testing.assert_close(firmware.logits(images), expected, rtol=1e-5, atol=1e-5)
 
 
-def test_real_numbers_without_a_unit_for_them(pruned, digits):
-    firmware = Firmware(pruned, {"fc1": "csr"}, "Cortex-M0+")
-    expected = lab.predict(pruned, digits.test[:1])
+def test_real_numbers_without_a_unit_for_them(model, digits):
+    small = lab.prune_filters(model, 0.8)
+    firmware = Firmware(small, {"fc1": "csr"}, "Cortex-M0+")
+    expected = lab.predict(small, digits.test[:1])
     found = firmware.logits(digits.test.images[:1])
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
 
 
-def test_extreme_sums_are_exact(model, calibration, digits):
+def test_extreme_sums_are_exact(quantized):
     """Inputs and weights at their limits: nothing overflows that should not."""
-    network = quantize_int8(model, calibration)
-    firmware = Firmware(network)
+    firmware = Firmware(quantized)
     images = torch.stack([torch.full((1, 28, 28), v, dtype=torch.int8) for v in (-127, 0, 127)])
-    assert torch.equal(firmware.logits(images), network.sums(images))
+    assert torch.equal(firmware.logits(images), quantized.sums(images))
 
 
 def test_what_it_costs(model, pruned, calibration):
@@ -119,17 +130,20 @@ def test_what_it_costs(model, pruned, calibration):
     assert both.instructions <= 1_230_426
 
 
-def test_compiled_once(model, calibration, tmp_path, monkeypatch):
+def test_compiled_once(quantized_small, tmp_path, monkeypatch):
+    compiler = cache_folder() / "firmware" / "zig"  # its own cache, which takes long to fill
+    Firmware(quantized_small)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    network = quantize_int8(lab.prune_filters(model, 0.8), calibration)
-    Firmware(network)
     folder = tmp_path / "eai-pruning-lab" / "firmware"
+    folder.mkdir(parents=True)
+    (folder / "zig").symlink_to(compiler)
+    Firmware(quantized_small)
     (elf,) = folder.glob("*.elf")
     before = elf.stat().st_mtime_ns
-    Firmware(network)
+    Firmware(quantized_small)
     assert elf.stat().st_mtime_ns == before
     assert {path.name for path in folder.iterdir()} == {elf.name, "zig"}
-    Firmware(network, {"fc1": "csr"})
+    Firmware(quantized_small, {"fc1": "csr"})
     assert len(list(folder.glob("*.elf"))) == 2
 
 
@@ -140,38 +154,47 @@ def test_folder_that_cannot_be_written(model, calibration, tmp_path, monkeypatch
         Firmware(quantize_int8(model, calibration))
 
 
-def test_wrong_arguments(model, digits, calibration):
-    with pytest.raises(TypeError, match=r"A LeNet5 cannot become firmware"):
-        Firmware(lab.LeNet5())
-    with pytest.raises(ValueError, match=r"formats names 'conv1': choose from conv2, fc1, fc2"):
-        Firmware(model, {"conv1": "csr"})
-    with pytest.raises(ValueError, match=r'format=\'coo\': choose "dense", "csr"'):
-        Firmware(model, {"fc1": "coo"})
-    with pytest.raises(ValueError, match=r"processor='AVR': choose Cortex-M0\+"):
-        Firmware(model, processor="AVR")
-    network = quantize_int8(lab.prune_filters(model, 0.8), calibration)
-    firmware = Firmware(network)
-    with pytest.raises(ValueError, match=r"of torch.float32: this firmware reads"):
-        firmware.logits(digits.test.images[:1])
-    with pytest.raises(ValueError, match=r"reads 28 x 28"):
-        firmware.logits(torch.zeros(1, 1, 27, 28, dtype=torch.int8))
-
-
-def test_too_large_for_a_board_says_by_how_much(model, calibration):
-    with pytest.raises(ValueError, match="does not fit the Arduino Zero") as refused:
-        Firmware(model, board="Zero")
-    whole = Firmware(model, processor="Cortex-M0+").measure(torch.zeros(1, 28, 28))
-    assert f"needs {whole.flash:,} bytes of flash where there are 262,144" in str(refused.value)
-    assert f"{whole.flash - 262_144:,} too many (most for the weights of fc1, 401,664)" in str(
-        refused.value
+def test_wrong_arguments(model, quantized_small, digits):
+    broken, image = copy.deepcopy(model), digits.test.images[:1]
+    torch.nn.init.constant_(broken.fc2.bias, float("inf"))
+    for arguments, said in (
+        ((lab.LeNet5(),), "A LeNet5 cannot become firmware"),
+        ((broken,), "fc2.bias holds values that are NaN or infinite"),
+        ((model, {"conv1": "csr"}), "formats names 'conv1': choose from conv2, fc1, fc2"),
+        ((model, {"fc1": "coo"}), r"formats\['fc1'\]='coo': choose 'dense', 'csr'"),
+        ((model, "csr"), "formats='csr': give a dictionary"),
+        ((model, {}, "AVR"), r"processor='AVR': choose 'Cortex-M0\+'"),
+        ((model, {}, None, "Uno"), "board='Uno': choose 'L011'"),
+        ((model, {}, "Cortex-M7", "micro:bit"), r"the BBC micro:bit .* has a Cortex-M4F"),
+    ):
+        with pytest.raises((TypeError, ValueError), match=said):
+            Firmware(*arguments)
+    assert (
+        Firmware(quantized_small, {}, "Cortex-M4F", "micro:bit").processor
+        is PROCESSORS["Cortex-M4F"]
     )
-    assert "RAM" not in str(refused.value)
-    slim = quantize_int8(lab.prune_filters(model, 0.8), calibration)
+    for images, said in (
+        (image, r"of torch.float32: this firmware reads"),
+        (torch.zeros(1, 1, 27, 28, dtype=torch.int8), r"reads 28 x 28"),
+        (image[:0], "images is empty"),
+        ([0], "images is a list: give a tensor"),
+    ):
+        with pytest.raises((TypeError, ValueError), match=said):
+            Firmware(quantized_small).logits(images)
+
+
+def test_too_large_for_a_board_says_by_how_much(quantized_small):
+    large = lab.SimpleCNN((1, 32, 64))  # in fc1, where it costs bytes and little time
+    with pytest.raises(ValueError, match="does not fit the Arduino Zero") as refused:
+        Firmware(large, board="Zero")
+    cost = Firmware(large, processor="Cortex-M0+").measure(torch.zeros(1, 28, 28))
+    said = str(refused.value)
+    assert f"needs {cost.flash:,} bytes of flash where there are 262,144" in said
+    assert f"{cost.flash - 262_144:,} too many (most for the weights of fc1, 401,664)" in said
+    assert "RAM" not in said
     with pytest.raises(ValueError, match=r"bytes of RAM where there are 2,048, .* too many"):
-        Firmware(slim, board="L011")
-    Firmware(slim, board="L031")
-    with pytest.raises(ValueError, match=r"board='Uno': choose L011"):
-        Firmware(slim, board="Uno")
+        Firmware(quantized_small, board="L011")
+    Firmware(quantized_small, board="L031")
 
 
 def test_larger_than_any_board_is_measured_or_refused(calibration):
@@ -183,14 +206,6 @@ def test_larger_than_any_board_is_measured_or_refused(calibration):
         Firmware(lab.SimpleCNN((1, 500, 800)))
 
 
-def test_weights_that_are_not_finite(model):
-    broken = copy.deepcopy(model)
-    with torch.no_grad():
-        broken.fc2.bias[3] = float("inf")
-    with pytest.raises(ValueError, match=r"fc2.bias holds values that are NaN or infinite"):
-        Firmware(broken)
-
-
 def test_boards_have_processors_that_are_known():
     assert {board.processor for board in BOARDS.values()} == set(PROCESSORS)
     for board in BOARDS.values():
@@ -198,27 +213,21 @@ def test_boards_have_processors_that_are_known():
         assert 16 <= board.clock <= 600
 
 
-def test_weights_are_counted_byte_by_byte(model, calibration):
+def test_weights_are_counted_byte_by_byte(quantized):
     """Of dense int8: a byte a weight (rows filled up to fours), 4 a bias, 5 a scale."""
-    cost = Firmware(quantize_int8(model, calibration)).measure(
-        torch.zeros(1, 28, 28, dtype=torch.int8)
-    )
+    cost = Firmware(quantized).measure(torch.zeros(1, 28, 28, dtype=torch.int8))
     assert cost.weights == (16 * 12 + 32 * 144 + 64 * 1568 + 10 * 64) + 4 * 122 + 5 * 112
 
 
-def test_smallest_formats_are_smallest(pruned, calibration):
-    network = quantize_int8(pruned, calibration)
-    chosen, best = smallest_formats(network), {}
-    for layer in ("conv2", "fc1", "fc2"):
-        sizes = {kind: Firmware(network, {layer: kind}).constants()[layer] for kind in FORMATS}
-        best[layer] = min(sizes, key=sizes.get)
-    assert chosen == best
+def test_smallest_formats_are_smallest(slim, packed):
+    sizes = {kind: firmware.constants() for kind, firmware in packed.items()}
+    best = {layer: min(FORMATS, key=lambda kind: sizes[kind][layer]) for layer in SPARSE}
+    assert smallest_formats(slim) == best
 
 
-def test_nothing_is_left_behind(model, calibration):
+def test_nothing_is_left_behind(quantized_small):
     """An interrupted call: the next one is right again."""
-    network = quantize_int8(lab.prune_filters(model, 0.8), calibration)
-    firmware = Firmware(network)
+    firmware = Firmware(quantized_small)
     image = torch.randint(-127, 128, (1, 1, 28, 28), dtype=torch.int8)
     first = firmware.logits(image)
     broken = copy.copy(firmware.emulator)
@@ -228,12 +237,8 @@ def test_nothing_is_left_behind(model, calibration):
     assert torch.equal(firmware.logits(image), first)
 
 
-def test_without_the_extra_it_says_what_to_install():
-    code = (
-        "import sys; sys.modules['unicorn'] = None\n"
-        "from labutils.device import quantize_int8\n"
-        "import labutils.device.firmware"
-    )
-    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert "unicorn is not installed" in process.stderr
-    assert "pip install --editable '.[device]'" in process.stderr
+def test_without_the_extra_it_says_what_to_install(without):
+    without("unicorn", "emulator", "firmware")
+    said = r"unicorn is not installed.* pip install --editable '\.\[device\]'"
+    with pytest.raises(ModuleNotFoundError, match=said):
+        importlib.import_module("labutils.device.firmware")

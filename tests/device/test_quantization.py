@@ -9,11 +9,6 @@ import labutils as lab
 from labutils.device import quantization, quantize_int8
 
 
-@pytest.fixture(scope="module")
-def calibration(digits):
-    return digits.train[:500]
-
-
 def by_hand(network, image):
     """The network in plain Python integers, one multiplication after the other."""
     height, channels = 28, 1
@@ -52,7 +47,7 @@ def scaled(layer, o, value):
 def test_reference_is_exact(model, digits, calibration, per_channel):
     slim = lab.prune_filters(model, {"conv1": 0.8, "conv2": 0.9, "fc1": 0.9})
     network = quantize_int8(slim, calibration, per_channel=per_channel)
-    images = network.whole_numbers(digits.test.images[:3])
+    images = network.integers(digits.test.images[:3])
     assert network.sums(images).tolist() == [by_hand(network, image) for image in images]
 
 
@@ -116,17 +111,22 @@ def test_fixed_point_is_close_and_fits(ratio):
 
 
 def test_wrong_arguments(model, digits, calibration):
-    with pytest.raises(TypeError, match="A LeNet5 cannot be turned into whole numbers"):
-        quantize_int8(lab.LeNet5(), calibration)
-    with pytest.raises(TypeError, match="Quantization looks at images"):
-        quantize_int8(model, digits.train.images[:100])
-    with pytest.raises(ValueError, match="calibration is empty"):
-        quantize_int8(model, digits.train[:0])
-    broken = copy.deepcopy(model)
+    few, broken, endless = digits.train[:9], copy.deepcopy(model), copy.deepcopy(model)
     torch.nn.init.constant_(broken.fc1.weight, float("nan"))
-    with pytest.raises(ValueError, match=r"fc1\.weight holds"):
-        quantize_int8(broken, calibration)
-    broken = copy.deepcopy(model)
-    torch.nn.init.constant_(broken.fc1.bias, float("inf"))
-    with pytest.raises(ValueError, match=r"fc1\.bias holds"):
-        quantize_int8(broken, calibration)
+    torch.nn.init.constant_(endless.fc1.bias, float("inf"))
+    for arguments, said in (
+        ((lab.LeNet5(), few), "A LeNet5 cannot be turned into int8"),
+        ((model, few.images), "calibration is a Tensor: give images and labels as a Split"),
+        ((model, few[:0]), "calibration is empty"),
+        ((model, lab.Split(few.images * float("nan"), few.labels)), "images holds NaN"),
+        ((model, lab.Split(few.images[..., :20], few.labels)), r"has images of \(1, 28, 20\)"),
+        ((broken, few), r"fc1\.weight holds"),
+        ((endless, few), r"fc1\.bias holds"),
+    ):
+        with pytest.raises((TypeError, ValueError), match=said):
+            quantize_int8(*arguments)
+    quantized = quantize_int8(model, few)
+    with pytest.raises(ValueError, match=r"images are a torch.int8 tensor"):
+        quantized.integers(quantized.integers(few.images))
+    with pytest.raises(ValueError, match="images holds NaN"):
+        quantized(few.images * float("nan"))

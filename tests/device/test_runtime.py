@@ -1,11 +1,9 @@
 """Networks as ONNX files."""
 
-import subprocess
-import sys
-
 import onnx
 import pytest
 import torch
+from torch import nn
 
 import labutils as lab
 from labutils import device
@@ -13,54 +11,47 @@ from labutils.device import runtime
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("onnx")
+def networks():
+    model = lab.load_pretrained()
+    half = lab.prune_filters(model, 0.5)
+    return {"dense": model, "zeros": lab.prune_magnitude(model, 0.9), "slim": half.double()}
 
 
 @pytest.fixture(scope="module")
-def dense_file(folder):
-    return device.export_onnx(lab.load_pretrained(), folder / "dense.onnx")
-
-
-def test_same_logits_as_pytorch_for_any_number_of_images(dense_file, digits):
-    model, answers = lab.load_pretrained(), device.onnx_answers(dense_file)
-    for count in (1, 3, 1000):
-        expected = lab.predict(model, digits.test[:count])
-        torch.testing.assert_close(answers(digits.test.images[:count]), expected, atol=1e-4, rtol=0)
-
-
-@pytest.mark.parametrize("kind", ["masked", "slim", "LeNet5"])
-def test_pruned_networks_and_others(folder, digits, kind, model):
-    networks = {
-        "masked": lambda: lab.prune_magnitude(model, 0.9),
-        "slim": lambda: lab.prune_filters(model, 0.5),
-        "LeNet5": lab.LeNet5,
+def files(networks, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("onnx")
+    return {
+        name: device.export_onnx(network, folder / f"{name}.onnx")
+        for name, network in {**networks, "LeNet5": lab.LeNet5()}.items()
     }
-    network = networks[kind]()
-    path = device.export_onnx(network, folder / f"{kind}.onnx")
-    found = device.onnx_answers(path, threads=2)(digits.test.images[:100])
-    torch.testing.assert_close(found, lab.predict(network, digits.test[:100]), atol=1e-4, rtol=0)
 
 
-def test_zeros_save_nothing_but_zip_well(folder, dense_file, model):
-    masked = device.export_onnx(lab.prune_magnitude(model, 0.9), folder / "zeros.onnx")
-    slim = device.export_onnx(lab.prune_filters(model, 0.5), folder / "half.onnx")
-    (dense, _), (zeros, zipped), (half, _) = map(device.file_bytes, (dense_file, masked, slim))
+def test_same_logits_as_pytorch_for_any_number_of_images(files, networks, digits):
+    for name, network in networks.items():
+        answers = device.onnx_answers(files[name], threads=2)
+        for count in (1, 3, 1000):
+            found = answers(digits.test.images[:count])
+            expected = lab.predict(network.float(), digits.test[:count])
+            torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
+
+
+def test_zeros_save_nothing_but_zip_well(files):
+    (dense, _), (zeros, zipped), (half, _), _ = map(device.file_bytes, files.values())
     assert zeros == dense  # to the byte
     assert zipped < dense / 4
     assert half < dense / 3
 
 
-def test_file_of_onnx_int8(folder, dense_file, digits):
-    path = device.quantize_onnx(dense_file, folder / "int8.onnx", digits.train[:500])
+def test_file_of_onnx_int8(files, digits, calibration, tmp_path):
+    path = device.quantize_onnx(files["dense"], tmp_path / "int8.onnx", calibration)
     onnx.checker.check_model(onnx.load(path))
-    assert device.file_bytes(path)[0] < device.file_bytes(dense_file)[0] / 3
+    assert device.file_bytes(path)[0] < device.file_bytes(files["dense"])[0] / 3
     answers = device.onnx_answers(path)(digits.test.images[:2_000]).argmax(1)
     assert (answers == digits.test.labels[:2_000]).float().mean() > 0.97
 
 
-def test_latency_has_a_row_for_each(dense_file, model):
-    table = device.onnx_latency({"dense": model}, {"dense": dense_file}, rounds=3)
+def test_latency_has_a_row_for_each(files, model):
+    table = device.onnx_latency({"dense": model}, {"dense": files["dense"]}, rounds=3)
     assert list(table["engine"]) == ["PyTorch", "ONNX Runtime"] * 4
     assert set(zip(table["batch"], table["threads"], strict=True)) == {
         (1, 1), (64, 1), (1, 2), (64, 2)
@@ -68,40 +59,50 @@ def test_latency_has_a_row_for_each(dense_file, model):
     assert (table["median"] > 0).all()
 
 
-def test_what_is_refused_writes_nothing(folder, model):
-    path = folder / "refused.onnx"
-    with pytest.raises(TypeError, match="model is a str: give a network"):
-        device.export_onnx("SimpleCNN", path)
-    broken = lab.prune_magnitude(model, 0.0)
-    with torch.no_grad():
-        broken.fc1.weight[0, 0] = float("nan")
-    with pytest.raises(ValueError, match=r"fc1.weight holds values that are NaN"):
-        device.export_onnx(broken, path)
-    with pytest.raises(FileNotFoundError, match="is not there: make it first"):
-        device.export_onnx(model, folder / "nowhere" / "net.onnx")
-    with pytest.raises(FileNotFoundError, match="export_onnx writes such files"):
-        device.onnx_answers(path)
-    assert not path.exists()
+def test_what_is_refused_writes_nothing(files, model, quantized, tmp_path, digits):
+    path, broken, garbage = tmp_path / "refused.onnx", lab.LeNet300(), tmp_path / "garbage.onnx"
+    torch.nn.init.constant_(broken.fc1.weight, float("nan"))
+    garbage.write_text("no network")
+    few, wide = digits.train[:9], lab.Split(torch.zeros(9, 1, 40, 40), digits.train.labels[:9])
+    export, quantize = device.export_onnx, device.quantize_onnx
+    for call, arguments, said in (
+        (export, ("SimpleCNN", path), "model is a str: give a network"),
+        (export, (quantized, path), "model is in int8: export the real one"),
+        (export, (nn.Linear(3, 3), path), "This Linear does not read images N x 1 x 28 x 28"),
+        (export, (broken, path), "fc1.weight holds values that are NaN"),
+        (export, (model, tmp_path / "nowhere" / "net.onnx"), "is not there: make it first"),
+        (export, (model, None), "path=None: give the path of a file"),
+        (export, (model, tmp_path), "is a folder"),
+        (quantize, (path, path, few), "export_onnx writes such files"),
+        (quantize, (files["dense"], path, few[:0]), "calibration is empty"),
+        (quantize, (files["dense"], path, wide), "does not read such images"),
+        (quantize, (garbage, path, few), "no ONNX file that can be run"),
+        (device.onnx_answers, (path,), "export_onnx writes such files"),
+        (device.onnx_answers, (garbage,), "no ONNX file that can be run"),
+        (device.onnx_answers, (files["dense"], 0), "threads=0: give a whole number"),
+        (device.onnx_latency, ([model], {}), "models is a list: give a dictionary"),
+        (device.onnx_latency, ({"a": model}, {}, 1), "batches=1: give a list"),
+        (device.onnx_latency, ({"a": model}, {}, (1,), (0,)), "threads=0: give a whole number"),
+        (device.file_bytes, (tmp_path / "none",), "export_onnx writes such files"),
+    ):
+        with pytest.raises((TypeError, ValueError, OSError), match=said):
+            call(*arguments)
+    assert list(tmp_path.iterdir()) == [garbage]
 
 
-def test_wrong_logits_are_not_written(folder, model, monkeypatch):
+def test_wrong_logits_are_not_written(tmp_path, model, monkeypatch):
     monkeypatch.setattr(
         runtime, "_answering", lambda content, threads: lambda images: model(images).detach() + 1e-3
     )
     with pytest.raises(RuntimeError, match=r"up to 0.001 away from PyTorch's"):
-        device.export_onnx(model, folder / "wrong.onnx")
-    assert not (folder / "wrong.onnx").exists()
+        device.export_onnx(model, tmp_path / "wrong.onnx")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("package", ["onnx", "onnxscript", "onnxruntime"])
-def test_without_the_extra_it_says_what_to_install(package, tmp_path):
-    code = (
-        f"import sys; sys.modules['{package}'] = None\n"
-        "import labutils as lab\n"
-        "from labutils.device import export_onnx\n"
-        f"export_onnx(lab.SimpleCNN(), {str(tmp_path / 'net.onnx')!r})"
-    )
-    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert f"{package} is not installed" in process.stderr
-    assert "pip install --editable '.[device]'" in process.stderr
+def test_without_the_extra_it_says_what_to_install(package, tmp_path, without):
+    without(package)
+    said = rf"{package} is not installed.* pip install --editable '\.\[device\]'"
+    with pytest.raises(ModuleNotFoundError, match=said):
+        device.export_onnx(lab.SimpleCNN(), tmp_path / "net.onnx")
     assert list(tmp_path.iterdir()) == []

@@ -25,6 +25,10 @@ def test_the_smallest_that_is_accurate_enough_is_chosen():
     assert device.choose(TRIALS, 99.0, margin=0.003)["widths"] == "a"
     with pytest.raises(ValueError, match=r"None of 3 networks reaches 99.5% .* best has 99.50%"):
         device.choose(TRIALS, 99.5)
+    with pytest.raises(ValueError, match=r"accuracy=0.993: give percent"):
+        device.choose(TRIALS, 0.993)
+    with pytest.raises(ValueError, match="trials has no column 'bytes'"):
+        device.choose(TRIALS.drop(columns="bytes"), 99.0)
 
 
 def test_loading(monkeypatch, tmp_path):

@@ -46,3 +46,6 @@ def test_nothing_stored_says_so(folder, without_extra):
     without_extra()
     with pytest.raises(FileNotFoundError, match=r"no stored result 'costs', and unicorn cannot"):
         remembered("costs", TABLE.copy)
+    for arguments in (("costs", TABLE), (None, TABLE.copy), ("../costs", TABLE.copy)):
+        with pytest.raises(TypeError, match="give a name, and a function that measures"):
+            remembered(*arguments)

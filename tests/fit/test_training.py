@@ -1,22 +1,73 @@
-import subprocess
+import copy
+import inspect
 import sys
-import textwrap
+from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from small_networks import interrupt, keeps_zeros, same, small, zeros
 from torch import nn
+from torch.nn.utils import prune
+from torch.optim.lr_scheduler import CosineAnnealingLR, OneCycleLR
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 import labutils as lab
+from labutils.fit.training import BATCH_SIZE, epochs_before, loss_with, recovery_steps, steps_of
+
+OPTIMIZERS = [
+    kind
+    for name, kind in sorted(vars(torch.optim).items())
+    if inspect.isclass(kind) and issubclass(kind, torch.optim.Optimizer)
+    # Made for sparse gradients only, and one that asks for the loss several times a step.
+    if name not in ("Optimizer", "SparseAdam", "LBFGS")
+]
 
 
-def trained(few_digits, seed=0, epochs=1, **options):
+@pytest.fixture
+def pruned(model):
+    return lab.prune_magnitude(model, 0.9)
+
+
+def fresh():
     torch.manual_seed(7)
-    model = lab.SimpleCNN((4, 8, 16))
-    return model, lab.train(model, few_digits, epochs, seed, progress=False, **options)
+    return lab.SimpleCNN((4, 8, 16))
+
+
+def train(model, digits, epochs=1, seed=0, **options):
+    return lab.train(model, digits, epochs, seed, progress=False, **options)
+
+
+def fine_tune(model, digits, epochs=1, *arguments, **options):
+    return lab.fine_tune(model, digits, epochs, *arguments, progress=False, **options)
+
+
+def rates_used(model, digits, *arguments, **options):
+    """The learning rate that each step of a recovery took."""
+    seen = []
+
+    def note(optimizer, *_arguments):
+        seen.append(optimizer.param_groups[0]["lr"])
+
+    hook = register_optimizer_step_post_hook(note)
+    fine_tune(model, digits, *arguments, **options)
+    hook.remove()
+    return seen
+
+
+def at_most(digits, count):
+    return lab.Digits(digits.train[:count], digits.validation, None)
+
+
+# Training.
 
 
 def test_learns(few_digits):
-    model, history = trained(few_digits, epochs=3)
+    model = fresh()
+    history = train(model, few_digits, 3)
     assert history.validation_accuracy[-1] > 0.8
     assert history.loss == sorted(history.loss, reverse=True)
     assert len(history.loss) == len(history.validation_accuracy) == history.epochs == 3
@@ -28,17 +79,34 @@ def test_learns(few_digits):
     assert found == history.validation_accuracy[-1]
 
 
-def test_same_seed_same_weights_and_global_state_untouched(few_digits):
-    first, _ = trained(few_digits)
+def test_weights_are_those_of_the_loop_of_every_tutorial(few_digits):
+    """In float64, since training makes much of the last bit of a float32."""
+    digits = lab.Digits(few_digits.train[:1000], few_digits.validation[:50], None)
+    ours, theirs = fresh().double(), fresh().double()
+    train(ours, digits, 2, seed=3)
+    optimizer = torch.optim.AdamW(theirs.parameters(), lr=0.01)
+    scheduler = OneCycleLR(optimizer, 0.01, 2 * 8)
+    order, images = torch.Generator().manual_seed(3), digits.train.images.double()
+    for _ in range(2):
+        for chosen in torch.randperm(1000, generator=order).split(128):
+            loss = F.cross_entropy(theirs(images[chosen]), digits.train.labels[chosen])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            scheduler.step()
+    for name, tensor in ours.state_dict().items():
+        torch.testing.assert_close(tensor, theirs.state_dict()[name], rtol=1e-7, atol=1e-10)
+
+
+@pytest.mark.parametrize("fit", [train, fine_tune])
+def test_same_seed_same_weights_and_global_state_untouched(few_digits, fit):
+    models = [small(), small(), small()]
     state = torch.get_rng_state()
-    second, _ = trained(few_digits)
-    torch.manual_seed(7)
-    lab.SimpleCNN((4, 8, 16))
+    for seed, model in zip((0, 0, 1), models, strict=True):
+        fit(model, few_digits, seed=seed)
     assert torch.equal(torch.get_rng_state(), state)
-    other, _ = trained(few_digits, seed=1)
-    for name, weight in first.state_dict().items():
-        assert torch.equal(weight, second.state_dict()[name]), name
-    assert not torch.equal(first.fc1.weight, other.fc1.weight)
+    assert same(models[0], models[1])
+    assert not same(models[0], models[2])
 
 
 def test_seed_decides_dropout_too(few_digits):
@@ -47,28 +115,24 @@ def test_seed_decides_dropout_too(few_digits):
         torch.manual_seed(0)
         model = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(784, 10))
         torch.manual_seed(disturbance)
-        lab.train(model, few_digits, epochs=1, progress=False)
+        train(model, few_digits)
         weights.append(model[2].weight)
     assert torch.equal(*weights)
 
 
-def test_zero_epochs_change_nothing(few_digits):
-    model = lab.SimpleCNN()
-    before = {name: weight.clone() for name, weight in model.state_dict().items()}
-    history = lab.train(model, few_digits, epochs=0)
-    assert history.loss == []
-    assert all(torch.equal(before[name], weight) for name, weight in model.state_dict().items())
+@pytest.mark.parametrize("fit", [train, fine_tune])
+def test_zero_epochs_change_nothing(few_digits, fit):
+    model = small()
+    assert fit(model, few_digits, 0).loss == []
+    assert same(model, small())
 
 
 def test_test_images_are_never_read(few_digits):
-    hidden = lab.Digits(few_digits.train, few_digits.validation, None)
-    torch.manual_seed(0)
-    lab.train(lab.SimpleCNN((2, 2, 4)), hidden, epochs=1, progress=False)
+    train(small(), at_most(few_digits, 300))
 
 
 def test_bar_shows_loss_validation_and_remaining_time(few_digits, capsys):
-    torch.manual_seed(0)
-    history = lab.train(lab.SimpleCNN((4, 8, 16)), few_digits, epochs=2)
+    history = lab.train(fresh(), few_digits, epochs=2)
     last = capsys.readouterr().out.rsplit("\r", 1)[1]
     assert "epoch 2/2: 100%" in last
     assert f"loss={history.loss[-1]:.3f}" in last
@@ -76,60 +140,329 @@ def test_bar_shows_loss_validation_and_remaining_time(few_digits, capsys):
     assert "00:00 left" in last
 
 
-def test_loss_that_is_not_finite_stops_at_once(few_digits):
-    images = few_digits.train.images.clone()
-    images[::128] = float("inf")  # one in each batch, wherever the order puts it
-    broken = lab.Digits(lab.Split(images, few_digits.train.labels), few_digits.validation, None)
-    torch.manual_seed(0)
-    model = lab.SimpleCNN((2, 2, 4))
+@pytest.mark.parametrize("fit", [train, fine_tune])
+def test_loss_that_is_not_finite_stops_at_once(few_digits, fit):
+    model = small()
     with pytest.raises(FloatingPointError, match=r"loss became nan in epoch 1.*learning_rate"):
-        lab.train(model, broken, epochs=1, progress=False)
+        fit(model, few_digits, learning_rate=1e30)
     assert all(weight.isfinite().all() for weight in model.parameters())
     assert not model.training
 
 
-@pytest.mark.parametrize("option", ["epochs", "batch_size"])
-@pytest.mark.parametrize("value", [-1, 1.5, "5", None, True])
-def test_wrong_numbers(few_digits, option, value):
-    with pytest.raises(ValueError, match=rf"{option}=.*whole number"):
-        lab.train(lab.SimpleCNN(), few_digits, **{option: value})
+@pytest.mark.parametrize("kind", [torch.float64, torch.bfloat16])
+def test_other_precisions_train_on_the_same_images(few_digits, kind):
+    model = fresh().to(kind)
+    assert train(model, few_digits, 2).validation_accuracy[-1] > 0.6
+    assert model.fc1.weight.dtype == kind
 
 
-@pytest.mark.parametrize("value", [0, -1e-3, float("nan"), float("inf"), "fast"])
-def test_wrong_rates(few_digits, value):
-    with pytest.raises(ValueError, match=r"learning_rate=.*positive number"):
-        lab.train(lab.SimpleCNN(), few_digits, learning_rate=value)
+# What cannot be.
 
 
-def test_wrong_objects(few_digits):
-    with pytest.raises(TypeError, match="model is a str: give a network"):
-        lab.train("SimpleCNN", few_digits)
-    with pytest.raises(ValueError, match="nothing to train"):
-        lab.train(nn.Sequential(nn.Flatten()), few_digits)
-    with pytest.raises(TypeError, match=r"digits.*load_mnist\(\).*Split"):
-        lab.train(lab.SimpleCNN(), few_digits.train)
+@pytest.mark.parametrize("fit", [train, fine_tune])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        *[({"epochs": value}, "epochs=.*: give a whole") for value in (-1, 1.5, "5", None, 2**70)],
+        *[({"batch_size": value}, "batch_size=.*: give a whole") for value in (0, 1.5, True)],
+        *[({"learning_rate": value}, "learning_rate=") for value in (0, -1e-3, float("nan"), "a")],
+        *[({"seed": value}, "seed=.*: give a whole") for value in ("a", 1.5, 2**70)],
+        ({"weight_decay": -1}, "weight_decay=-1: give a finite number of 0 or more"),
+        ({"device": "gpu"}, 'device=\'gpu\': .*"cpu", or "cuda"'),
+        ({"model": "SimpleCNN"}, "model is a str: give a network"),
+        ({"model": nn.Sequential(nn.Flatten())}, "without parameters"),
+        ({"model": nn.Linear(784, 10)}, r"Linear cannot take torch.float32 images of shape"),
+        ({"model": lab.SimpleCNN((2, 3, 8)).half()}, r"float16: train the network in float32"),
+        ({"digits": "MNIST"}, r"digits is a str: give what load_mnist\(\) returns"),
+    ],
+)
+def test_wrong_arguments(few_digits, fit, options, message):
+    model = small()
+    with pytest.raises((TypeError, ValueError), match=message):
+        fit(**{"model": model, "digits": few_digits, **options})
+    assert same(model, small())
 
 
-def test_interrupt_leaves_a_usable_network():
-    """A real interrupt, as from the square button, in a process of its own."""
-    code = """
-        import os, signal, threading, torch, labutils as lab
-        digits = lab.load_mnist()
-        torch.manual_seed(0)
-        model = lab.SimpleCNN()
-        before = model.fc1.weight.clone()
-        threading.Timer(6, os.kill, (os.getpid(), signal.SIGINT)).start()
-        history = lab.train(model, digits, epochs=50, progress=False)
-        assert history.interrupted and len(history.loss) < 50
-        assert not model.training and not torch.equal(before, model.fc1.weight)
-        print(lab.evaluate(model, digits.validation).accuracy)
-    """
-    process = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)],
-        capture_output=True,
-        text=True,
-        check=True,
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"schedule": "linear"}, "schedule='linear': choose 'constant'"),
+        ({"trained_epochs": "five"}, "trained_epochs='five'"),
+        ({"teacher": "the dense one"}, "teacher is a str"),
+        ({"watch": 3}, "watch=3: give a function"),
+        ({"optimizer": "sgd"}, "optimizer is, or makes, a str: give a function that makes one"),
+        ({"optimizer": lambda parameters: []}, "makes, a list"),
+        ({"optimizer": torch.optim.SGD(small().parameters(), lr=1)}, "makes, a SGD"),
+        ({"optimizer": torch.optim.LBFGS}, "LBFGS asks for the loss several times"),
+        (
+            {"optimizer": lambda parameters: torch.optim.SGD(small().parameters(), lr=1)},
+            "tensors that are not the network's",
+        ),
+    ],
+)
+def test_wrong_ways_to_recover(few_digits, options, message):
+    model = small()
+    with pytest.raises((TypeError, ValueError), match=message):
+        fine_tune(model, few_digits, **options)
+    assert same(model, small())
+
+
+def test_no_images_to_train_on(few_digits):
+    empty = lab.Digits(few_digits.train[:0], few_digits.validation, None)
+    for fit in (train, fine_tune):
+        with pytest.raises(ValueError, match=r"digits\.train is empty"):
+            fit(small(), empty)
+
+
+# Zeros.
+
+
+@pytest.mark.parametrize("kind", OPTIMIZERS, ids=lambda kind: kind.__name__)
+def test_zeros_stay_zero_for_every_optimizer(few_digits, kind):
+    """With everything that could move a zero: momentum and weight decay."""
+
+    def make(parameters):
+        wanted = {"momentum": 0.9, "weight_decay": 0.1, "lr": 0.01}
+        options = {k: v for k, v in wanted.items() if k in inspect.signature(kind).parameters}
+        matrices = kind.__name__ == "Muon"  # which takes nothing else
+        return kind([p for p in parameters if p.dim() == 2 or not matrices], **options)
+
+    model = small()
+    fine_tune(model, at_most(few_digits, 640), 2, optimizer=make)
+    assert keeps_zeros(zeros(small()), model)
+    assert not torch.equal(model.fc1.weight, small().fc1.weight)
+    assert not (model.fc1.weight == 0).logical_and(model.fc1.weight.signbit()).any()
+
+
+def test_without_care_momentum_revives_what_was_pruned(few_digits):
+    """What happens to zeros in plain PyTorch: the reason for all this."""
+    model = small()
+    count = lab.sparsity(model)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    F.cross_entropy(model(few_digits.train.images[:64]), few_digits.train.labels[:64]).backward()
+    optimizer.step()
+    assert lab.sparsity(model) < count / 2
+
+
+def test_same_as_training_with_the_masks_of_pytorch(few_digits):
+    """torch.nn.utils.prune keeps a mask beside each weight; we keep none, and get the same."""
+    digits = at_most(few_digits, 1000)
+    ours, theirs = small().double(), small().double()
+    for layer in lab.prunable_layers(theirs).values():
+        prune.custom_from_mask(layer, "weight", (layer.weight != 0).float())
+    made = partial(torch.optim.SGD, lr=0.05, momentum=0.9, weight_decay=0.01)
+    fine_tune(ours, digits, 2, schedule="constant", optimizer=made, batch_size=100)
+    optimizer, order = made(theirs.parameters()), torch.Generator().manual_seed(0)
+    images, labels = digits.train.images.double(), digits.train.labels
+    for _ in range(2):
+        for chosen in torch.randperm(len(labels), generator=order).split(100):
+            optimizer.zero_grad()
+            F.cross_entropy(theirs(images[chosen]), labels[chosen]).backward()
+            optimizer.step()
+    for layer in (theirs.conv1, theirs.conv2, theirs.fc1, theirs.fc2):
+        prune.remove(layer, "weight")
+    for name, tensor in ours.state_dict().items():
+        torch.testing.assert_close(tensor, theirs.state_dict()[name], rtol=1e-9, atol=1e-12)
+
+
+def test_biases_move_even_from_zero(few_digits):
+    model = small()
+    nn.init.zeros_(model.fc2.bias)
+    fine_tune(model, few_digits)
+    assert (model.fc2.bias != 0).all()
+
+
+def test_recovers(digits, pruned):
+    before = lab.evaluate(pruned, digits.validation).accuracy
+    history = fine_tune(pruned, at_most(digits, 6400))
+    assert before < 0.97
+    assert history.validation_accuracy[-1] > 0.97
+    assert lab.sparsity(pruned) == pytest.approx(0.9, abs=1e-4)
+    assert pruned.history is history
+    assert not pruned.training
+
+
+def test_step_by_step_is_the_same(few_digits):
+    model, other = small(), small()
+    losses = list(recovery_steps(model, few_digits, 2, "cosine"))
+    history = fine_tune(other, few_digits, 2, schedule="cosine")
+    assert len(losses) == steps_of(few_digits, 2, BATCH_SIZE) == 40
+    assert sum(losses[:20]) / 20 == pytest.approx(history.loss[0])
+    assert same(model, other)
+
+
+def test_teacher(few_digits, model):
+    """The loss is Hinton's: soft answers at a temperature, and the labels."""
+    logits, labels = torch.randn(6, 10), torch.arange(6)
+    chosen = torch.tensor([5, 0, 7, 9, 1, 2])
+    found = loss_with(model, few_digits)(logits, labels, chosen)
+    with torch.no_grad():
+        soft = (model(few_digits.train.images[chosen]) / 4).softmax(1)
+    distance = (soft * (soft.log() - (logits / 4).log_softmax(1))).sum(1).mean()
+    expected = 0.9 * 16 * distance + 0.1 * F.cross_entropy(logits, labels)
+    assert found.item() == pytest.approx(expected.item(), rel=1e-4)
+    fine_tune(small(), few_digits, teacher=model)
+    assert same(model, lab.load_pretrained(0))
+    more = nn.Sequential(nn.Flatten(), nn.Linear(784, 12))
+    with pytest.raises(ValueError, match="teacher has 12 outputs, the network 10"):
+        fine_tune(small(), few_digits, teacher=more)
+
+
+# Stops.
+
+
+def test_watch_sees_every_step_and_can_stop(few_digits, capsys):
+    losses = []
+
+    def watch(step, loss):
+        losses.append(loss)
+        assert step == len(losses)
+        return step == 25
+
+    history = lab.fine_tune(small(), few_digits, 3, watch=watch)
+    assert len(losses) == 25
+    assert not history.interrupted  # it ended as it was asked to
+    assert len(history.loss) == len(history.validation_accuracy) == 1
+    assert history.loss[0] == pytest.approx(sum(losses[:20]) / 20)
+    assert "epoch 2/3" in capsys.readouterr().out.rsplit("\r", 1)[1]
+
+
+@pytest.mark.parametrize("fit", [train, fine_tune])
+def test_interrupt_right_after_a_step_leaves_a_usable_network(few_digits, fit, capsys):
+    model, calls = small(), []
+
+    def stop_in_the_second_epoch(*_arguments):
+        calls.append(0)
+        if len(calls) == 30:
+            interrupt()
+
+    hook = register_optimizer_step_post_hook(stop_in_the_second_epoch)
+    history = fit(model, few_digits, 3)
+    hook.remove()
+    assert history.interrupted
+    assert len(history.loss) == 1
+    assert capsys.readouterr().out.startswith("Interrupted after 1 of 3 epochs: the network keeps")
+    assert not model.training
+    assert not same(model, small())
+    assert fit is train or keeps_zeros(zeros(small()), model)
+    assert lab.evaluate(model, few_digits.validation).accuracy > 0.15
+
+
+# Learning rates.
+
+
+def rates_of(make_scheduler, steps):
+    """What a scheduler of PyTorch does to a rate of 1."""
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0, momentum=0.9)
+    scheduler = make_scheduler(optimizer, steps)
+    found = []
+    for step in range(steps):
+        found.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        if step < steps - 1:
+            scheduler.step()
+    return found
+
+
+@pytest.mark.parametrize("steps", [2, 3, 10, 430])
+def test_schedules_are_those_of_pytorch(steps):
+    one_cycle = rates_of(lambda optimizer, n: OneCycleLR(optimizer, 1.0, n), steps)
+    cosine = rates_of(lambda optimizer, n: CosineAnnealingLR(optimizer, n), steps)
+    assert lab.learning_rates("one_cycle", steps) == pytest.approx(one_cycle, abs=1e-12)
+    assert lab.learning_rates("cosine", steps) == pytest.approx(cosine, abs=1e-9)
+    assert lab.learning_rates("constant", steps) == [1.0] * steps
+
+
+@settings(max_examples=30)
+@given(st.integers(0, 200), st.integers(0, 200))
+def test_rates_are_shares_and_rewinding_repeats_the_end(steps, more):
+    for schedule in ("constant", "cosine", "one_cycle"):
+        rates = lab.learning_rates(schedule, steps)
+        assert len(rates) == steps
+        assert all(0 < rate <= 1 for rate in rates)
+    whole = lab.learning_rates("one_cycle", steps + more)
+    assert lab.learning_rates("rewind", steps, steps + more) == whole[more:]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("linear", 10), r"schedule='linear': choose 'constant', 'cosine'"),
+        (("cosine", -5), r"steps=-5: give a whole number"),
+        (("cosine", 2**70), r"steps=.*: give a whole number from 0 to"),
+        (("rewind", 10, "a"), r"trained_steps='a'"),
+        (("rewind", 10, 9), r"cannot go back 10 steps in a training of 9"),
+    ],
+)
+def test_rates_that_cannot_be(arguments, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        lab.learning_rates(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("options", "first", "schedule"),
+    [
+        ({}, 0.005, "one_cycle"),
+        ({"schedule": "cosine"}, 0.005, "cosine"),
+        ({"learning_rate": 0.1, "optimizer": torch.optim.SGD, "schedule": "cosine"}, 0.1, "cosine"),
+        ({"optimizer": partial(torch.optim.SGD, lr=0.3)}, 0.3, "one_cycle"),
+        ({"schedule": "rewind", "trained_epochs": 1}, 0.01, "one_cycle"),
+    ],
+)
+def test_rate_follows_the_schedule(few_digits, options, first, schedule):
+    seen = rates_used(small(), few_digits, 1, **options)
+    assert seen == pytest.approx([first * rate for rate in lab.learning_rates(schedule, 20)])
+
+
+def test_rewinding_knows_how_long_the_network_was_trained(few_digits, pruned):
+    assert epochs_before(pruned) == 5
+    stop = {"watch": lambda step, loss: step == 3}
+    seen = rates_used(pruned, few_digits, 2, schedule="rewind", **stop)
+    whole = lab.learning_rates("one_cycle", 5 * 20)
+    assert seen == pytest.approx([0.01 * rate for rate in whole[60:63]])
+    assert pruned.history.trained_epochs == 5  # so that it can be rewound again
+    with pytest.raises(ValueError, match=r"cannot go back 120 steps in a training of 100"):
+        fine_tune(pruned, few_digits, 6, schedule="rewind")
+    fine_tune(pruned, few_digits, 6, schedule="rewind", trained_epochs=6, **stop)
+
+
+def test_rewinding_knows_that_the_training_was_cut_short(few_digits):
+    model, calls = fresh(), []
+    hook = register_optimizer_step_post_hook(
+        lambda *_arguments: calls.append(0) or (len(calls) == 50 and interrupt())
     )
-    message, accuracy = process.stdout.splitlines()
-    assert message.startswith("Interrupted after ")
-    assert float(accuracy) > 0.5
+    train(model, few_digits, 5)
+    hook.remove()
+    assert epochs_before(model) == 2  # of five that were asked for
+    seen = rates_used(copy.deepcopy(model), few_digits, 1, schedule="rewind")
+    assert seen == pytest.approx([0.01 * r for r in lab.learning_rates("rewind", 20, 40)])
+    with pytest.raises(ValueError, match=r"cannot go back 60 steps in a training of 40"):
+        fine_tune(model, few_digits, 3, schedule="rewind")
+
+
+# In sight.
+
+
+@pytest.mark.parametrize("name", ["train", "evaluate", "fine_tune"])
+def test_a_reader_passes_three_files_at_most_and_five_calls_deep(few_digits, name):
+    room, files, depth, deepest = str(Path(lab.__file__).parent), set(), 0, 0
+
+    def follow(frame, event, _argument):
+        nonlocal depth, deepest
+        if frame.f_code.co_filename.startswith(room) and event in ("call", "return"):
+            files.add(frame.f_code.co_filename)
+            depth += 1 if event == "call" else -1
+            deepest = max(deepest, depth)
+
+    calls = {
+        "train": partial(train, small(), few_digits),
+        "evaluate": partial(lab.evaluate, small(), few_digits.test),
+        "fine_tune": partial(fine_tune, small(), few_digits, teacher=small()),
+    }
+    sys.setprofile(follow)
+    try:
+        calls[name]()
+    finally:
+        sys.setprofile(None)
+    assert len(files) <= 3
+    assert deepest <= 5

@@ -13,21 +13,15 @@ NOTEBOOKS = sorted((PROJECT / "notebooks").glob("[0-9]*.ipynb"))
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_stored_notebook_is_clean(path):
-    assert lessons.problems(nbformat.read(path, as_version=4)) == []
-
-
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_lesson_has_the_parts_of_every_lesson(path):
+def test_stored_notebook_is_clean_and_has_the_parts_of_every_lesson(path):
     notebook = nbformat.read(path, as_version=4)
+    assert lessons.problems(notebook) == []
     text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
-    for part in ("| Time |", "| Builds on |", "## Summary", "### Did you get it?"):
-        assert part in text, part
-    for part in ("> **Predict.**", "### For the curious", "### Next", "### References"):
-        assert part in text, part
+    parts = ["| Time |", "| Builds on |", "> **Predict.**", "## Summary", "### Did you get it?"]
+    parts += ["### For the curious", "### Next", "### References"]
+    assert [part for part in parts if part not in text] == []
     assert text.count("<details>") == text.count("</details>") >= 3
-    tags = [cell.metadata.get("tags", []) for cell in notebook.cells]
-    assert any(lessons.CHECKED in cell_tags for cell_tags in tags)
+    assert any(lessons.CHECKED in cell.metadata.get("tags", []) for cell in notebook.cells)
 
 
 @pytest.fixture
@@ -46,67 +40,34 @@ def test_good_notebook_has_no_problems(good):
     assert lessons.problems(good) == []
 
 
-def spoil_error(notebook):
-    notebook.cells[3].outputs = [new_output("error", ename="E", evalue="e", traceback=[])]
+def shows(*arguments, **options):
+    """Give the last cell this output."""
+    return lambda notebook: notebook.cells[3].update(outputs=[new_output(*arguments, **options)])
 
 
-def spoil_order(notebook):
-    notebook.cells[1].execution_count, notebook.cells[3].execution_count = 2, 1
-
-
-def spoil_gap(notebook):
-    notebook.cells[3].execution_count = None
-
-
-def spoil_output(notebook):
-    notebook.cells[1].outputs = []
-
-
-def spoil_ids(notebook):
-    notebook.cells[3]["id"] = "one"
-
-
-def spoil_metadata(notebook):
-    notebook.metadata["widgets"] = {}
-
-
-def spoil_length(notebook):
-    notebook.cells[3].source = "x = 3\n" * 19
-
-
-def spoil_stderr(notebook):
-    notebook.cells[3].outputs = [new_output("stream", name="stderr", text="careful")]
-
-
-def spoil_tag(notebook):
-    notebook.cells[3].metadata = {"tags": ["nbval-check-ouput"]}
-
-
-def spoil_picture(notebook):
-    notebook.cells[3].outputs = [new_output("display_data", {"image/png": "iVBORw0KGgo="})]
-
-
-def spoil_text(notebook):
-    del notebook.cells[2], notebook.cells[0]
+def last_cell(**fields):
+    return lambda notebook: notebook.cells[3].update(fields)
 
 
 @pytest.mark.parametrize(
-    ("spoil", "problem"),
+    ("problem", "spoil"),
     [
-        (spoil_error, "cell two: its stored output is an error"),
-        (spoil_order, "not run once each, in order"),
-        (spoil_gap, "not run once each, in order"),
-        (spoil_output, "cell one: its output is missing"),
-        (spoil_ids, "used twice"),
-        (spoil_metadata, "not in normal form"),
-        (spoil_length, "cell two: it has more than 18 lines"),
-        (spoil_stderr, "warnings"),
-        (spoil_tag, "unknown tags nbval-check-ouput"),
-        (spoil_picture, "no description"),
-        (spoil_text, "less text than code"),
+        ("cell two: its stored output is an error", shows("error", ename="E", evalue="e")),
+        ("not run once each, in order", lambda n: n.cells[1].update(execution_count=3)),
+        ("not run once each, in order", last_cell(execution_count=None)),
+        ("cell one: its output is missing", lambda n: n.cells[1].update(outputs=[])),
+        ("used twice", last_cell(id="one")),
+        ("not in normal form", lambda n: n.metadata.update(widgets={})),
+        ("cell two: it has more than 18 lines", last_cell(source="x = 3\n" * 19)),
+        ("lines of more than 100 characters", last_cell(source=f"x = {'3' * 100}")),
+        ("warnings", shows("stream", name="stderr", text="careful")),
+        ("unknown tags nbval-check-ouput", last_cell(metadata={"tags": ["nbval-check-ouput"]})),
+        ("to be compared, but has no", last_cell(metadata={"tags": [lessons.CHECKED]})),
+        ("no description", shows("display_data", {"image/png": "iVBORw0KGgo="})),
+        ("less text than code", lambda n: n.update(cells=[n.cells[1], n.cells[3]])),
     ],
 )
-def test_each_problem_is_found(good, spoil, problem):
+def test_each_problem_is_found(good, problem, spoil):
     spoil(good)
     found = lessons.problems(good)
     assert any(problem in sentence for sentence in found), found
@@ -137,6 +98,7 @@ def course(tmp_path, monkeypatch, good):
     return path
 
 
+@pytest.mark.slow
 def test_storing_twice_changes_no_text(course):
     lessons.store([])
     stored = course.read_bytes()
@@ -147,6 +109,7 @@ def test_storing_twice_changes_no_text(course):
     assert course.read_bytes() != stored  # the time of day is another one
 
 
+@pytest.mark.slow
 def test_run_makes_pages_and_leaves_notebooks(course):
     before = course.read_bytes()
     lessons.run([])
@@ -155,6 +118,7 @@ def test_run_makes_pages_and_leaves_notebooks(course):
     assert course.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_failing_lesson_is_named_and_not_stored(course):
     notebook = nbformat.read(course, as_version=4)
     notebook.cells[1].source = "1 / 0"

@@ -1,15 +1,9 @@
 """The measured tables kept in the repository are whole, and say what their README says."""
 
-import importlib.util
-
 import pytest
-from conftest import PROJECT
+import recovery
 
 import labutils as lab
-
-spec = importlib.util.spec_from_file_location("recovery", PROJECT / "benchmarks" / "recovery.py")
-recovery = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(recovery)
 
 
 @pytest.mark.parametrize("kind", recovery.STUDIES)
@@ -32,6 +26,7 @@ def test_readme_has_the_means(kind):
     assert "\n".join(recovery.lines(kind)) in readme
 
 
+@pytest.mark.slow
 def test_unpruned_networks_are_those_that_ship(digits):
     table = lab.load_comparison(recovery.RESULTS / "SimpleCNN.csv")
     for row in table[table["method"] == "unpruned"].itertuples():

@@ -10,7 +10,7 @@ from labutils.look.chooser import qualify
 def table():
     methods = {"magnitude": lab.prune_magnitude, "structured": lab.prune_filters}
     model = lab.load_pretrained()
-    return lab.compare(methods, (0.3, 0.6, 0.9), model, images=300, progress=False)
+    return lab.compare(methods, (0.3, 0.9), model, images=300, progress=False)
 
 
 def test_qualify_is_the_filter_spelled_out(table):
@@ -50,7 +50,7 @@ def test_sliders_list_what_qualifies(table):
     assert "qualify" in bundle["text/html"]
 
 
-def test_whole_numbers_stay_whole_beside_failed_rows(table):
+def test_integers_stay_integers_beside_failed_rows(table):
     mixed = table.astype({"macs": float, "parameters": float})
     assert "105,866<" in lab.network_chooser(mixed).page.value
 
@@ -60,3 +60,23 @@ def test_failed_rows_never_qualify(table):
     assert qualify(broken, 1e9, 1e9, 0).empty
     with pytest.raises(ValueError, match="no measured network"):
         lab.network_chooser(broken)
+
+
+@pytest.mark.parametrize(
+    ("limits", "said"),
+    [
+        ((100, 1, 90), "accuracy=90: the least accuracy lies in .* write 0.9"),
+        ((100, float("nan"), 0.9), "milliseconds=nan: give a finite number"),
+        (("small", 1, 0.9), "kilobytes='small': give a number"),
+    ],
+)
+def test_impossible_limits_and_other_tables(table, limits, said):
+    with pytest.raises((TypeError, ValueError), match=said):
+        qualify(table, *limits)
+    for call in (lab.network_chooser, lambda given: qualify(given, 100, 1, 0.9)):
+        with pytest.raises(TypeError, match="table is None: give a table"):
+            call(None)
+        with pytest.raises(ValueError, match="table has no column 'macs'"):
+            call(table.drop(columns="macs"))
+        with pytest.raises(ValueError, match="table has no rows"):
+            call(table[:0])

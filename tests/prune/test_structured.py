@@ -1,4 +1,5 @@
 import copy
+import functools
 import io
 
 import pytest
@@ -8,8 +9,8 @@ import torch_pruning
 from chains import chains
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from other_device import PretendedGPU, moved, same_tensors
 from torch import nn
-from torch.nn.utils import prune
 
 import labutils as lab
 from labutils.prune.dependencies import cut, read_chain
@@ -32,7 +33,7 @@ def draw_kept(data, chain):
     return kept
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=60)
 @given(chains(), st.data())
 def test_slim_network_is_the_network_with_those_outputs_masked(chain, data):
     assume(chain.ends)
@@ -47,24 +48,7 @@ def test_slim_network_is_the_network_with_those_outputs_masked(chain, data):
             assert torch.equal(after.weight, before.weight[sorted(indices)])  # in their order
 
 
-@settings(deadline=None, max_examples=60)
-@given(chains(plain=True), st.data())
-def test_slim_network_is_the_network_with_those_filters_and_biases_zero(chain, data):
-    """With ReLU and no normalization, a filter of zeros and a bias of zero are a mask."""
-    assume(chain.ends)
-    kept = draw_kept(data, chain)
-    zeroed = copy.deepcopy(chain.model)
-    for name, indices in kept.items():
-        layer = zeroed.get_submodule(name)
-        gone = sorted(set(range(len(layer.weight))) - set(indices))
-        layer.weight.data[gone] = 0
-        if layer.bias is not None:
-            layer.bias.data[gone] = 0
-    slim = lab.keep_filters(chain.model, kept)
-    assert torch.allclose(slim(chain.images()), zeroed(chain.images()), atol=1e-5)
-
-
-@settings(deadline=None, max_examples=80)
+@settings(deadline=None, max_examples=40)
 @given(chains(), st.data())
 def test_permuting_filters_changes_no_output(chain, data):
     assume(chain.ends)
@@ -86,17 +70,20 @@ def test_permuting_filters_changes_no_output(chain, data):
     assert torch.allclose(again(chain.images()), slim(chain.images()), atol=1e-5, rtol=1e-5)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(chains(plain=True), st.data())
 def test_same_surgery_as_torch_pruning(chain, data):
+    """And the same answers as with zeros: with ReLU alone, zero weights and bias are a mask."""
     assume(chain.ends)
     kept = draw_kept(data, chain)
-    theirs = copy.deepcopy(chain.model)
+    theirs, zeroed = copy.deepcopy(chain.model), copy.deepcopy(chain.model)
     for name, indices in kept.items():
         layer = theirs.get_submodule(name)
         gone = sorted(set(range(len(layer.weight))) - set(indices))
         if not gone:
             continue
+        for parameter in zeroed.get_submodule(name).parameters():
+            parameter.data[gone] = 0
         graph = torch_pruning.DependencyGraph().build_dependency(theirs, chain.images(1))
         function = (
             torch_pruning.prune_linear_out_channels
@@ -106,14 +93,14 @@ def test_same_surgery_as_torch_pruning(chain, data):
         graph.get_pruning_group(layer, function, idxs=gone).prune()
     ours = lab.keep_filters(chain.model, kept)
     assert ours.state_dict().keys() == theirs.state_dict().keys()
-    for name, tensor in theirs.state_dict().items():
-        assert torch.equal(ours.state_dict()[name], tensor), name
+    assert same_tensors(ours, theirs)
     assert torch.equal(ours(chain.images()), theirs(chain.images()))
+    assert torch.allclose(ours(chain.images()), zeroed(chain.images()), atol=1e-5)
 
 
 @pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize("norm", [1, 2])
-@pytest.mark.parametrize("amount", [0.1, 0.25, 0.5, 0.75, 0.9])
+@pytest.mark.parametrize("amount", [0.25, 0.5, 0.9])
 def test_same_filters_stay_as_with_torch_pruning(network, norm, amount):
     torch.manual_seed(0)
     model = network()
@@ -137,19 +124,17 @@ def test_same_filters_stay_as_with_torch_pruning(network, norm, amount):
         pruning_ratio_dict=ratios,
         ignored_layers=[output],
     ).step()
-    for name, tensor in theirs.state_dict().items():
-        assert torch.equal(ours.state_dict()[name], tensor), name
+    assert same_tensors(ours, theirs)
 
 
 @pytest.mark.parametrize("network", NETWORKS)
 @given(amount=AMOUNTS)
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=10)
 def test_layer_scope_removes_exactly_so_many_of_each_layer(network, amount):
     torch.manual_seed(0)
     model = network()
-    before = copy.deepcopy(model.state_dict())
+    before, full = copy.deepcopy(model), network().widths
     slim = lab.prune_filters(model, amount)
-    full = network().widths
     assert slim.widths == tuple(max(1, width - round(amount * width)) for width in full)
     assert type(slim) is network
     assert slim(torch.zeros(2, 1, 28, 28)).shape == (2, 10)
@@ -159,8 +144,7 @@ def test_layer_scope_removes_exactly_so_many_of_each_layer(network, amount):
     order = sorted(range(full[0]), key=lambda i: -weight[i].abs().sum().item())
     kept = sorted(order[: slim.widths[0]])
     assert torch.equal(slim.get_submodule(name).weight, weight[kept])
-    for name, tensor in model.state_dict().items():
-        assert torch.equal(tensor, before[name]), name
+    assert same_tensors(model, before)
     if slim.widths == full:
         images = torch.randn(5, 1, 28, 28)
         assert torch.equal(slim(images), model(images))
@@ -186,7 +170,7 @@ def naive_global(model, amount, scores):
 
 
 @pytest.mark.parametrize("network", NETWORKS)
-@pytest.mark.parametrize("amount", [0, 0.01, 0.3, 0.62, 0.9, 1])
+@pytest.mark.parametrize("amount", [0, 0.01, 0.62, 1])
 def test_global_scope_ranks_all_layers_together(network, amount):
     torch.manual_seed(1)
     model = network(tuple(max(3, width // 5) for width in network().widths))
@@ -194,12 +178,10 @@ def test_global_scope_ranks_all_layers_together(network, amount):
     expected = naive_global(model, amount, lab.filter_scores(model))
     slim = lab.prune_filters(model, amount, scope="global")
     assert slim.widths == tuple(len(stay) for stay in expected.values())
-    chosen = lab.keep_filters(model, expected)
-    for name, tensor in chosen.state_dict().items():
-        assert torch.equal(slim.state_dict()[name], tensor), name
+    assert same_tensors(slim, lab.keep_filters(model, expected))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(chains(), AMOUNTS, st.sampled_from(["layer", "global"]))
 def test_random_chains_keep_their_answers_and_never_lose_a_layer(chain, amount, scope):
     assume(chain.ends)
@@ -249,33 +231,39 @@ def test_result_is_an_ordinary_network(model, few_digits, tmp_path):
     assert lab.count_macs(zeroed, nonzero=True) < lab.count_macs(again)
 
 
+@functools.cache
+def every_width(scope):
+    """All widths that a rule leaves of the pretrained network, from the widest."""
+    model = lab.load_pretrained(0)
+    found = {lab.prune_filters(model, a / 500, scope=scope).widths for a in range(501)}
+    return sorted(found, reverse=True)
+
+
+def costs(network):
+    tensors = network.state_dict().values()
+    return {"macs": lab.count_macs(network), "bytes": sum(t.nbytes for t in tensors)}
+
+
 @pytest.mark.parametrize("scope", ["layer", "global"])
 @pytest.mark.parametrize("cost", ["macs", "bytes"])
-@pytest.mark.parametrize("share", [0.9, 0.5, 0.2, 0.05])
+@pytest.mark.parametrize("share", [0.9, 0.5, 0.05])
 def test_budget_is_met_with_as_few_filters_gone_as_that_takes(model, scope, cost, share):
-    def costs(network):
-        tensors = network.state_dict().values()
-        return {"macs": lab.count_macs(network), "bytes": sum(t.nbytes for t in tensors)}
-
     limit = share * costs(model)[cost]
     slim = lab.prune_filters(model, budget={cost: limit}, scope=scope)
     assert costs(slim)[cost] <= limit
     # The next larger network of the same rule costs more.
-    widths = sorted(
-        {lab.prune_filters(model, a / 500, scope=scope).widths for a in range(501)}, reverse=True
-    )
-    position = widths.index(slim.widths)
+    widths = every_width(scope)
     if scope == "layer":
-        assert costs(lab.SimpleCNN(widths[position - 1]))[cost] > limit
+        larger = [widths[widths.index(slim.widths) - 1]]
     else:
-        fewer = [w for w in widths if sum(w) == sum(slim.widths) + 1]
-        assert all(costs(lab.SimpleCNN(w))[cost] > limit for w in fewer)
+        larger = [w for w in widths if sum(w) == sum(slim.widths) + 1]
+    assert all(costs(lab.SimpleCNN(w))[cost] > limit for w in larger)
 
 
 def test_budget_for_both_and_generous_budget(model):
     slim = lab.prune_filters(model, budget={"macs": 500_000, "bytes": 60_000})
-    assert lab.count_macs(slim) <= 500_000
-    assert sum(t.nbytes for t in slim.state_dict().values()) <= 60_000
+    assert costs(slim)["macs"] <= 500_000
+    assert costs(slim)["bytes"] <= 60_000
     whole = lab.prune_filters(model, budget={"macs": 10**9})
     assert whole.widths == model.widths
 
@@ -400,7 +388,7 @@ def lazy():
             r"^2 \(Linear\) expects 168 inputs, but 0 gives 6",
         ),
         (lambda: nn.Sequential(nn.Flatten(), nn.Linear(784, 10)), "no filter to remove"),
-        (lambda: nn.Sequential(nn.Flatten()), "no convolution and no linear layer"),
+        (lambda: nn.Sequential(nn.Flatten()), "a Sequential without parameters: give a network"),
     ],
 )
 def test_what_is_no_chain_is_named_and_refused(network, message):
@@ -426,43 +414,75 @@ def test_anything_may_stand_before_the_first_and_behind_the_last_layer():
         ({"amount": float("nan")}, ValueError, r"lies in \[0, 1\]"),
         ({"amount": "half"}, TypeError, "give a number"),
         ({}, TypeError, "amount=None"),
-        ({"amount": {"conv9": 0.5}}, ValueError, "'conv9': choose from conv1, conv2, fc1"),
-        ({"amount": {"fc2": 0.5}}, ValueError, "'fc2': choose from conv1, conv2, fc1"),
-        ({"amount": {"fc1": 2}}, ValueError, "the amount for fc1=2"),
-        ({"amount": 0.5, "criterion": "best"}, ValueError, 'criterion=\'best\': choose "l1", "l2"'),
-        ({"amount": 0.5, "criterion": ["l1"]}, ValueError, "choose"),
-        ({"amount": 0.5, "criterion": lambda n, w: [1.0]}, ValueError, r"\(1,\) scores for conv1"),
-        (
-            {"amount": 0.5, "criterion": lambda n, w: w.weight.flatten(1).sum(1) * float("nan")},
-            ValueError,
-            "16 finite numbers",
-        ),
-        ({"amount": 0.5, "criterion": "activation"}, TypeError, "not NoneType"),
-        ({"amount": 0.5, "scope": "all"}, ValueError, "scope='all': choose"),
+        ({"amount": {"conv9": 0.5}}, ValueError, "'conv9'; choose from conv1, conv2, fc1"),
+        ({"amount": {"fc2": 0.5}}, ValueError, "'fc2'; choose from conv1, conv2, fc1"),
+        ({"amount": {"fc1": 2}}, ValueError, r"amount\['fc1'\]=2"),
+        ({"criterion": "best"}, ValueError, "criterion='best': choose 'l1', 'l2'"),
+        ({"criterion": ["l1"]}, TypeError, "criterion=.*choose 'l1', 'l2'"),
+        ({"criterion": lambda n, w: [1.0]}, ValueError, r"scores for conv1 are \[1\.0\]"),
+        ({"criterion": lambda n, w: None}, ValueError, "scores for conv1 are None.*16 finite"),
+        ({"criterion": lambda n, w: w.bias * float("nan")}, ValueError, "16 finite numbers"),
+        ({"criterion": "activation"}, TypeError, "'activation' looks at images.*not None"),
+        ({"calibration": torch.zeros(1)}, TypeError, "looks at images.*not a Tensor"),
+        ({"scope": "all"}, ValueError, "scope='all': choose 'layer', 'global'"),
+        ({"seed": "a"}, TypeError, "seed='a': give a whole number"),
+        ({"seed": 2**70}, ValueError, "seed=.*give a whole number"),
+        ({"image_shape": 28}, TypeError, "image_shape=28: give the shape of one image"),
         ({"amount": 0.5, "budget": {"macs": 10}}, ValueError, "either an amount or a budget"),
         ({"budget": {"flops": 10}}, ValueError, "budget="),
-        ({"budget": {"macs": "10"}}, ValueError, "positive numbers"),
-        ({"budget": {"macs": 0}}, ValueError, "positive numbers"),
-        ({"budget": {}}, ValueError, "positive numbers"),
+        ({"budget": {"macs": "10"}}, TypeError, r"budget\['macs'\]='10': give a number"),
+        ({"budget": {"macs": 0}}, ValueError, "above 0"),
+        ({"budget": {}}, ValueError, "give the most it may cost"),
         ({"budget": 10_000}, ValueError, "budget=10000"),
+        (
+            {"budget": {"macs": 10}, "image_shape": (3, 28, 28)},
+            ValueError,
+            r"image_shape=\(3, 28, 28\) does not fit this SimpleCNN",
+        ),
     ],
 )
 def test_wrong_arguments(model, arguments, error, message):
+    if not arguments.keys() <= {"amount", "budget", "image_shape"}:
+        arguments = {"amount": 0.5, **arguments}
     with pytest.raises(error, match=message):
         lab.prune_filters(model, **arguments)
 
 
 @pytest.mark.parametrize("criterion", ["activation", "taylor"])
-def test_empty_calibration(model, digits, criterion):
-    with pytest.raises(ValueError, match="calibration is empty: give it some hundreds"):
-        lab.prune_filters(model, 0.5, criterion, calibration=digits.train[:0])
+def test_calibration_that_cannot_be(model, digits, criterion):
+    few = digits.train[:3]
+    for calibration, message in (
+        (few[:0], "calibration is empty: give it some hundreds"),
+        (lab.Split(few.images * float("nan"), few.labels), "calibration.images holds NaN"),
+        (lab.Split(few.images[..., 1:], few.labels), "calibration does not fit the network"),
+        (lab.Split(few.images, few.labels + 10), "calibration does not fit the network"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            lab.filter_scores(model, criterion, calibration=calibration)
 
 
-def test_weights_that_are_not_finite_or_not_there(model):
-    masked = copy.deepcopy(model)
-    prune.l1_unstructured(masked.conv2, "weight", amount=0.5)
-    with pytest.raises(ValueError, match=r"conv2\.weight is computed from other tensors"):
-        lab.prune_filters(masked, 0.5)
+@pytest.mark.parametrize("criterion", ["l1", "l2", "activation", "taylor", "random"])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float64])
+def test_other_precisions(model, digits, criterion, dtype):
+    options = {"criterion": criterion, "calibration": digits.train[:50]}
+    model = model.half().float()  # what half precision knows
+    slim = lab.prune_filters(copy.deepcopy(model).to(dtype), 0.5, **options)
+    assert {tensor.dtype for tensor in slim.state_dict().values()} == {dtype}
+    assert same_tensors(slim.float(), lab.prune_filters(model, 0.5, **options))
+    within = lab.prune_filters(model.to(dtype), budget={"macs": 500_000, "bytes": 10**6})
+    assert lab.count_macs(within) <= 500_000
+
+
+@pytest.mark.parametrize("scope", ["layer", "global"])
+@pytest.mark.parametrize("criterion", ["l1", "activation", "taylor", "random"])
+def test_on_another_device(model, digits, criterion, scope):
+    options = {"criterion": criterion, "scope": scope, "calibration": digits.train[:50]}
+    with PretendedGPU():
+        there = lab.prune_filters(moved(model), 0.5, **options)
+    assert same_tensors(there, lab.prune_filters(model, 0.5, **options))
+
+
+def test_weights_that_are_not_finite(model):
     model.conv2.weight.data[3, 2, 1] = float("inf")
     with pytest.raises(ValueError, match=r"conv2\.weight holds 3 values that are NaN or infinite"):
         lab.prune_filters(model, 0.5)
@@ -472,8 +492,10 @@ def test_weights_that_are_not_finite_or_not_there(model):
 def test_wrong_filters_to_keep(model, kept):
     with pytest.raises(ValueError, match=r"to keep of conv1.*at least one of 0 to 15, each once"):
         lab.keep_filters(model, {"conv1": kept})
-    with pytest.raises(ValueError, match="'fc2': choose from"):
+    with pytest.raises(ValueError, match="'fc2'; choose from"):
         lab.keep_filters(model, {"fc2": [0]})
+    with pytest.raises(TypeError, match="give the filters to keep by layer"):
+        lab.keep_filters(model, kept)
 
 
 @pytest.mark.parametrize("kept", [[0.5], 3, ["a"], None])

@@ -1,10 +1,14 @@
 import contextlib
 import io
 import json
+import shutil
+import signal
 import subprocess
 import sys
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from functools import partial
 from multiprocessing import get_context
+from pathlib import Path
 
 import methods as own
 import pandas as pd
@@ -15,17 +19,45 @@ from torch import nn
 import labutils as lab
 from labutils.base.structure import fingerprint
 from labutils.study import comparison
-from labutils.study.comparison import COLUMNS
-from labutils.study.measurement import Measurement
-from labutils.study.tables import save_comparison
+from labutils.study.plan import digits_fingerprint
+from labutils.study.tables import COLUMNS, PUBLISHED, save_comparison
 
+RESULTS = Path(__file__).resolve().parents[2] / "benchmarks" / "results"
 TIMES = ["latency", "latency_low", "latency_high", "speedup", "seconds"]
-QUICK = {"images": 200, "progress": False}
 
 
 @pytest.fixture(scope="module")
 def networks():
-    return {seed: lab.load_pretrained(seed) for seed in (0, 1)}
+    torch.manual_seed(0)
+    return {seed: lab.SimpleCNN((2, 4, 8)) for seed in (0, 1)}
+
+
+@pytest.fixture(scope="module")
+def few(digits):
+    return lab.Digits(digits.train[:70], digits.validation[:60], digits.test[:60])
+
+
+@pytest.fixture(scope="module")
+def compare(few):
+    return partial(lab.compare, digits=few, progress=False)
+
+
+@pytest.fixture(scope="module")
+def pool():
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        yield pool
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """A real Dask cluster of two worker processes on this machine."""
+    from distributed import Client, LocalCluster
+
+    with (
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as local,
+        Client(local) as client,
+    ):
+        yield client
 
 
 def assert_same(left, right):
@@ -34,17 +66,18 @@ def assert_same(left, right):
     assert (left.loc[left["error"] == "", TIMES] > 0).all(axis=None)
 
 
-def test_a_row_for_each_network_measured(networks, digits):
+def test_a_row_for_each_network_measured(networks, few, compare):
     rules = {"magnitude": lab.prune_magnitude, "structured": lab.prune_filters}
-    table = lab.compare(rules, (0.5, 0.9), networks, part="validation", **QUICK)
+    table = compare(rules, (0.5, 0.9), networks, part="validation", images=50)
     assert list(table.columns) == COLUMNS
     names = list(table[["method", "amount", "seed"]].itertuples(index=False, name=None))
     assert names[:2] == [("unpruned", 0.0, 0), ("unpruned", 0.0, 1)]
     assert names[2:] == [(m, a, s) for m in rules for a in (0.5, 0.9) for s in (0, 1)]
+    split = few.validation[:50]
     for row in table.to_dict("records"):
-        rule = rules.get(row["method"], lambda model, amount: model)
-        pruned = rule(networks[row["seed"]], row["amount"])
-        found = lab.evaluate(pruned, digits.validation[:200])
+        network = networks[row["seed"]]
+        pruned = rules.get(row["method"], lambda model, amount: model)(network, row["amount"])
+        found = lab.evaluate(pruned, split)
         assert row["accuracy"] == found.accuracy
         assert (row["low"], row["high"]) == found.interval
         assert row["macs"] == lab.count_macs(pruned)
@@ -53,41 +86,32 @@ def test_a_row_for_each_network_measured(networks, digits):
         assert row["bytes_file"] == sizes.file
         assert row["bytes_compressed"] == sizes.compressed
         assert row["sparsity"] == lab.sparsity(pruned)
-        assert row["removed"] == pytest.approx(1 - row["nonzero"] / 105_866)
+        whole = sum(parameter.numel() for parameter in network.parameters())
+        assert row["removed"] == pytest.approx(1 - row["nonzero"] / whole)
         assert row["widths"] == "-".join(map(str, pruned.widths))
-        before = lab.evaluate(networks[row["seed"]], digits.validation[:200]).accuracy
-        assert row["change"] == pytest.approx(100 * (found.accuracy - before))
+        change = found.accuracy - lab.evaluate(network, split).accuracy
+        assert row["change"] == pytest.approx(100 * change)
         assert row["latency_low"] <= row["latency"] <= row["latency_high"]
     assert (table["part"] == "validation").all()
 
 
 def test_defaults_are_the_three_methods_and_the_shipped_networks(monkeypatch):
-    seen = []
-    monkeypatch.setattr(
-        comparison, "run_tasks", lambda work, tasks, executor: seen.extend(tasks) or ()
-    )
-    with contextlib.suppress(KeyError):  # nothing is measured here
+    tasks = []
+    monkeypatch.setattr(comparison, "measure_rows", lambda given, executor: tasks.extend(given))
+    with contextlib.suppress(AttributeError):  # nothing is measured here
         lab.compare(progress=False)
-    assert len(seen) == 5 + 3 * 4 * 5
-    assert {task.images for task in seen} == {10_000}
-    assert {task.seed for task in seen} == set(range(5))
+    assert len(tasks) == 5 + 3 * 4 * 5
+    assert {task.columns["images"] for task in tasks} == {10_000}
+    assert {task.columns["seed"] for task in tasks} == set(range(5))
 
 
-def test_own_methods_and_finished_networks_join(networks):
-    finished = lab.prune_filters(networks[0], 0.3)
-    table = lab.compare([own.half_of_fc1], (0.5,), networks[0], **QUICK)
+def test_own_methods_and_finished_networks_join(networks, compare):
+    finished = lab.prune_filters(networks[0], 0.5)
+    table = compare([own.half_of_fc1], (0.5,), networks[0])
     assert list(table["method"]) == ["unpruned", "half_of_fc1"]
-    table = lab.compare({"mine": own.half_of_fc1, "slim": finished}, (0.5,), networks, **QUICK)
+    table = compare({"mine": own.half_of_fc1, "slim": finished}, (0.5,), networks)
     assert list(table["method"]) == ["unpruned", "unpruned", "mine", "mine", "slim"]
-    assert table["widths"].iloc[-1] == "11-22-45"
-
-
-def test_saved_and_read_back_equal(networks, tmp_path):
-    path = tmp_path / "rows.csv"
-    table = lab.compare([lab.prune_magnitude], (0.5, 0.7), networks, path=path, **QUICK)
-    pd.testing.assert_frame_equal(lab.load_comparison(path), table, check_exact=True)
-    save_comparison(table, tmp_path / "again.csv")
-    assert (tmp_path / "again.csv").read_bytes() == path.read_bytes()
+    assert table["widths"].iloc[-1] == "1-2-4"
 
 
 class Interrupting:
@@ -103,69 +127,107 @@ class Interrupting:
         return lab.prune_magnitude(model, amount)
 
 
-def test_interrupted_goes_on_and_measures_nothing_twice(networks, tmp_path, monkeypatch):
+def test_interrupted_goes_on_and_measures_nothing_twice(networks, compare, tmp_path, monkeypatch):
     path, method = tmp_path / "rows.csv", Interrupting(at=3)
-    given = {"methods": {"mine": method}, "amounts": (0.3, 0.5, 0.7), "networks": networks}
+    go = partial(compare, {"mine": method}, (0.3, 0.5, 0.7), networks, path=path)
     with pytest.raises(KeyboardInterrupt):
-        lab.compare(**given, path=path, **QUICK)
+        go()
     assert len(lab.load_comparison(path)) == 2 + 2
     path.write_bytes(path.read_bytes() + b"mine,0.5,0,half a li")  # as if it had been killed
     first = lab.load_comparison(path)
-    table = lab.compare(**given, path=path, **QUICK)
+    table = go()
     assert len(method.calls) == 3 + 4
     assert len(set(method.calls)) == 6  # only the interrupted row was begun twice
     assert table["error"].eq("").all()
     pd.testing.assert_frame_equal(table.iloc[:4].reset_index(drop=True), first)
-    pd.testing.assert_frame_equal(lab.load_comparison(path), table)
+    pd.testing.assert_frame_equal(lab.load_comparison(path), table, check_exact=True)
+    save_comparison(table, tmp_path / "again.csv")
+    assert (tmp_path / "again.csv").read_bytes() == path.read_bytes()
     monkeypatch.setattr(comparison, "measure", None)  # would fail if anything were measured
-    pd.testing.assert_frame_equal(lab.compare(**given, path=path, **QUICK), table)
+    pd.testing.assert_frame_equal(go(), table)
+
+
+@pytest.mark.parametrize(
+    "method",
+    [own.is_interrupted, partial(lab.prune_and_tune, epochs=1, watch=own.press_the_button)],
+)
+def test_half_a_training_is_no_row(networks, few, compare, tmp_path, method):
+    path = tmp_path / "rows.csv"
+    with pytest.raises(KeyboardInterrupt):
+        compare({"trained": method}, (0.5, 0.7), networks[0], path=path)
+    assert lab.load_comparison(path)["method"].tolist() == ["unpruned"]
+    # A network whose training the reader stopped may be pruned like any other.
+    stopped = lab.prune_magnitude(networks[0], 0)
+    lab.fine_tune(stopped, few, 1, progress=False, watch=own.press_the_button)
+    assert stopped.history.interrupted
+    assert compare([lab.prune_magnitude], (0.5,), stopped)["error"].eq("").all()
 
 
 def test_killed_while_comparing(tmp_path):
     """A real process, killed without warning: what it had measured stays."""
-    path = tmp_path / "rows.csv"
+    path, tests = tmp_path / "rows.csv", Path(own.__file__).parent
     code = (
-        "import labutils as lab, sys\n"
-        "lab.compare([lab.prune_magnitude], [i / 40 for i in range(40)], lab.load_pretrained(),"
-        " images=200, progress=False, path=sys.argv[1])"
+        "import sys; sys.path.append(sys.argv[2]); import methods, labutils as lab\n"
+        "lab.compare([methods.dies_at_half], (0.1, 0.3, 0.5, 0.7), lab.load_pretrained(), "
+        "images=60, progress=False, path=sys.argv[1])"
     )
-    process = subprocess.Popen([sys.executable, "-c", code, path])
-    while not path.exists() or path.read_bytes().count(b"\n") < 6:
-        assert process.poll() is None
-    process.kill()
-    process.wait()
+    assert subprocess.run([sys.executable, "-c", code, path, tests]).returncode == -signal.SIGKILL
     before = lab.load_comparison(path)
-    assert 4 <= len(before) < 41
-    table = lab.compare(
-        [lab.prune_magnitude], [0.0, 0.025, 0.5], lab.load_pretrained(), path=path, **QUICK
-    )
-    assert list(table["amount"]) == [0, 0, 0.025, 0.5]
-    pd.testing.assert_frame_equal(table.iloc[:3], before.iloc[:3])
+    assert before["amount"].tolist() == [0, 0.1, 0.3]
+    again = partial(lab.compare, images=60, progress=False, path=path)
+    table = again({"dies_at_half": own.half_of_fc1}, [0.1, 0.5], lab.load_pretrained())
+    assert table["amount"].tolist() == [0, 0.1, 0.5]
+    pd.testing.assert_frame_equal(table.iloc[:2], before.iloc[:2])
     kept = lab.load_comparison(path)  # rows that were not asked for this time stay in the file
-    assert set(before["amount"]) <= set(kept["amount"])
+    assert kept["amount"].tolist() == [0, 0.1, 0.5, 0.3]
 
 
-def test_other_images_networks_and_batches_are_other_rows(networks, tmp_path):
-    path = tmp_path / "rows.csv"
-    for options in (
-        {"images": 100}, {"images": 150}, {"images": 100, "batch": 2},
-        {"images": 100, "part": "validation"},
-    ):  # fmt: skip
-        table = lab.compare(
-            [lab.prune_magnitude], (0.5,), networks[0], path=path, progress=False, **options
-        )
-        assert (table["images"] == options["images"]).all()
+def test_other_images_networks_batches_and_digits_are_other_rows(networks, few, tmp_path):
+    go = partial(lab.compare, {"m": own.half_of_fc1}, (0.5,), path=tmp_path / "r", progress=False)
+    for options in ({"images": 40}, {"images": 40, "batch": 2}, {"images": 40, "part": "train"}):
+        table = go(networks[0], few, **options)
+        assert (table["images"] == 40).all()
         assert (table["batch"] == options.get("batch", 64)).all()
-    assert len(lab.load_comparison(path)) == 8
-    trained_on = lab.prune_magnitude(networks[0], 0.1)
-    table = lab.compare([lab.prune_magnitude], (0.5,), trained_on, path=path, **QUICK)
-    assert table["sparsity"].iloc[0] > 0.09
+    go(networks[1], few, images=40)
+    swapped = lab.Digits(few.train, few.validation, lab.Split(few.test.images, 9 - few.test.labels))
+    table = go(networks[0], swapped, images=40)
+    assert table["accuracy"][0] == lab.evaluate(networks[0], swapped.test[:40]).accuracy
+    other_training = lab.Digits(few.train[:50], few.validation, few.test)
+    table = go(networks[0], other_training, images=40)
+    found = lab.load_comparison(tmp_path / "r")
+    assert len(found) == 2 * 6
+    assert found["digits"].nunique() == 3
+    assert table["change"].eq(100 * (table["accuracy"] - table["accuracy"][0])).all()
 
 
-def test_a_failed_row_is_reported_and_loses_no_other(networks, tmp_path, capsys):
-    path = tmp_path / "rows.csv"
-    options = {**QUICK, "progress": True}
-    table = lab.compare([own.fails_at_half], (0.3, 0.5, 0.7), networks, path=path, **options)
+def test_files_without_a_column_for_the_digits_go_on(tmp_path, digits):
+    assert digits_fingerprint(digits) == PUBLISHED
+    shutil.copy(RESULTS / "SimpleCNN.csv", tmp_path)
+    known = {"filters, 3 epochs": lambda model, amount: 1 / 0}  # measured already
+    path = tmp_path / "SimpleCNN.csv"
+    table = lab.compare(known, (0.5,), {0: lab.load_pretrained()}, path=path, progress=False)
+    before = lab.load_comparison(RESULTS / "SimpleCNN.csv")
+    same = (before["seed"] == 0) & before["method"].isin(["unpruned", *known])
+    expected = before[same & before["amount"].isin([0, 0.5])].reset_index(drop=True)
+    pd.testing.assert_frame_equal(table, expected, check_exact=True)
+    assert len(lab.load_comparison(path)) == len(before)
+
+
+@pytest.mark.parametrize("where", ["here", "pool"])
+def test_methods_that_take_digits_get_those_of_the_comparison(
+    networks, few, compare, where, request
+):
+    executor = None if where == "here" else request.getfixturevalue(where)
+    others = lab.Digits(few.train[:10], few.validation, few.test)
+    methods = {"given": own.as_many_as_digits, "set": partial(own.as_many_as_digits, digits=others)}
+    table = compare(methods, (0.5,), networks[0], executor=executor)
+    assert table["error"].eq("").all()
+    assert table["sparsity"].tolist() == pytest.approx([0, 0.7, 0.1], abs=1e-3)
+
+
+def test_a_failed_row_is_reported_and_loses_no_other(networks, compare, tmp_path, capsys):
+    path, amounts = tmp_path / "rows.csv", (0.3, 0.5, 0.7)
+    table = compare([own.fails_at_half], amounts, networks, path=path, progress=True)
     wrong = table[table["error"] != ""]
     assert list(wrong["amount"]) == [0.5, 0.5]
     assert list(wrong["error"]) == ["ZeroDivisionError: no, not # this, one"] * 2
@@ -173,13 +235,12 @@ def test_a_failed_row_is_reported_and_loses_no_other(networks, tmp_path, capsys)
     assert "fails_at_half at 0.5, seed 0: ZeroDivisionError" in capsys.readouterr().out
     pd.testing.assert_frame_equal(lab.load_comparison(path), table)
     # Tried again the next time.
-    monkey = {"fails_at_half": lab.prune_magnitude}
-    mended = lab.compare(monkey, (0.3, 0.5, 0.7), networks, path=path, **QUICK)
+    mended = compare({"fails_at_half": lab.prune_magnitude}, amounts, networks, path=path)
     assert mended["error"].eq("").all()
     assert len(lab.load_comparison(path)) == len(mended)
 
 
-@pytest.mark.parametrize("executor", [None, 1])
+@pytest.mark.parametrize("where", ["here", "pool"])
 @pytest.mark.parametrize(
     ("method", "error", "message"),
     [
@@ -188,9 +249,10 @@ def test_a_failed_row_is_reported_and_loses_no_other(networks, tmp_path, capsys)
         (own.returns_its_input, ValueError, "'returns_its_input' changed .* or returned that same"),
     ],
 )
-def test_methods_that_break_the_rules_are_named(model, method, error, message, executor):
+def test_methods_that_break_the_rules_are_named(compare, method, error, message, where, request):
+    executor = None if where == "here" else request.getfixturevalue(where)
     with pytest.raises(error, match=message):
-        lab.compare([method], (0.5,), model, executor=executor, **QUICK)
+        compare([method], (0.5,), lab.SimpleCNN((2, 4, 8)), executor=executor)
 
 
 @pytest.mark.parametrize(
@@ -200,97 +262,71 @@ def test_methods_that_break_the_rules_are_named(model, method, error, message, e
         ({"methods": []}, ValueError, "methods is empty"),
         ({"methods": "magnitude"}, TypeError, "methods is a str"),
         ({"methods": {"a": "magnitude"}}, TypeError, "'a' is a str: give a function"),
+        ({"methods": {5: lab.prune_magnitude}}, TypeError, "has the name 5"),
+        ({"methods": {"a": nn.ReLU()}}, ValueError, "'a' is a ReLU without parameters"),
         ({"methods": {"unpruned": lab.prune_magnitude}}, ValueError, "rows without pruning"),
         ({"methods": [lab.prune_magnitude] * 2}, ValueError, "the same name"),
         ({"amounts": ()}, ValueError, "at least one fraction"),
         ({"amounts": (0.5, 0.5)}, ValueError, "each once"),
         ({"amounts": (50,)}, ValueError, "for 50% write 0.5"),
-        ({"networks": {}}, TypeError, "networks holds nothing"),
-        ({"networks": {0: "a"}}, TypeError, "networks holds str"),
-        ({"networks": 5}, TypeError, "networks holds int: give a network, or a dictionary"),
-        ({"part": "exam"}, ValueError, "part='exam': choose train, validation, test"),
+        ({"amounts": 0.5}, TypeError, "amounts=0.5: give several"),
+        ({"networks": {}}, ValueError, "networks is empty"),
+        ({"networks": {0: "a"}}, TypeError, r"networks\[0\] is a str"),
+        ({"networks": {"a": lab.SimpleCNN()}}, TypeError, "a seed in networks='a'"),
+        ({"networks": 5}, TypeError, "networks is a int: give a network"),
+        ({"digits": lab.Split(torch.zeros(1, 1, 28, 28), torch.tensor([1]))}, TypeError, "digits"),
+        ({"part": "exam"}, ValueError, "part='exam': choose 'train', 'validation', 'test'"),
         ({"images": 0}, ValueError, "images=0"),
         ({"batch": 0}, ValueError, "batch=0"),
-        ({"executor": 0}, ValueError, "at least one process"),
-        ({"executor": "two"}, TypeError, "executor is a str"),
+        ({"executor": 2}, TypeError, r"executor is a int: .*ProcessPoolExecutor\(2"),
         ({"path": "nowhere/rows.csv"}, FileNotFoundError, "nowhere is not there"),
+        ({"path": "."}, IsADirectoryError, "is a folder"),
     ],
 )
-def test_wrong_arguments(model, arguments, error, message):
-    given = {"methods": [lab.prune_magnitude], "amounts": (0.5,), "networks": model, **QUICK}
+def test_wrong_arguments(compare, networks, arguments, error, message):
+    given = {"methods": [lab.prune_magnitude], "amounts": (0.5,), "networks": networks}
     with pytest.raises(error, match=message):
-        lab.compare(**{**given, **arguments})
+        compare(**{**given, **arguments})
 
 
-def test_a_file_of_another_kind_is_left_alone(model, tmp_path):
+def test_a_file_of_another_kind_is_left_alone(networks, compare, tmp_path):
     path = tmp_path / "marks.csv"
     path.write_text("student,mark\n")
     with pytest.raises(ValueError, match="is no comparison of this lab"):
-        lab.compare([lab.prune_magnitude], (0.5,), model, path=path, **QUICK)
+        compare([lab.prune_magnitude], (0.5,), networks, path=path)
     assert path.read_text() == "student,mark\n"
 
 
-def test_functions_other_processes_cannot_find_are_refused(model):
-    def inner(model, amount):
-        return lab.prune_magnitude(model, amount)
-
-    for method in (inner, lambda model, amount: lab.prune_magnitude(model, amount)):
-        with pytest.raises(TypeError, match=r"define it in a \.py file .*or use Dask"):
-            lab.compare({"mine": method}, (0.5,), model, executor=2, **QUICK)
+def test_functions_other_processes_cannot_find_end_it(networks, compare, pool):
+    with pytest.raises(RuntimeError, match=r"could not measure .*imported from a \.py file"):
+        compare({"mine": lambda model, amount: model}, (0.5,), networks[0], executor=pool)
 
 
-def test_same_table_from_processes(networks):
+def test_same_table_from_processes(networks, pool):
     given = ({"mine": own.half_of_fc1, "filters": lab.prune_filters}, (0.5, 0.9), networks)
-    here = lab.compare(*given, **QUICK)
-    assert_same(lab.compare(*given, executor=2, **QUICK), here)
-    with ProcessPoolExecutor(2, get_context("spawn")) as pool:
-        assert_same(lab.compare(*given, executor=pool, **QUICK), here)
+    here = lab.compare(*given, images=50, progress=False)  # these workers read the digits
+    assert_same(lab.compare(*given, images=50, progress=False, executor=pool), here)
 
 
-def test_killed_worker_of_a_pool(networks, tmp_path, monkeypatch):
-    monkeypatch.setenv("DIED", str(tmp_path / "died"))
-    with ProcessPoolExecutor(2, get_context("spawn")) as pool:
-        table = lab.compare([own.dies_once], (0.5, 0.9), networks, executor=pool, **QUICK)
-    assert (tmp_path / "died").exists()
-    expected = lab.compare({"dies_once": lab.prune_magnitude}, (0.5, 0.9), networks, **QUICK)
-    assert_same(table, expected)
-
-
-def test_row_that_always_kills_its_worker(networks):
-    table = lab.compare([own.always_dies], (0.3, 0.5, 0.7), networks[0], executor=1, **QUICK)
-    assert list(table["error"] != "") == [False, False, True, False]
-    assert "the process that ran it died" in table["error"][2]
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    """A real Dask cluster of two worker processes on this machine."""
-    from distributed import Client, LocalCluster
-
+def test_a_killed_worker_ends_it_and_the_same_call_goes_on(networks, compare, pool, tmp_path):
+    go = partial(compare, amounts=(0.3, 0.5), networks=networks[0], path=tmp_path / "rows.csv")
     with (
-        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as local,
-        Client(local) as client,
+        ProcessPoolExecutor(1, get_context("spawn")) as mortal,
+        pytest.raises(RuntimeError, match=r"BrokenProcessPool.*: a worker was killed .* goes on"),
     ):
-        yield client
+        go([own.dies_at_half], executor=mortal)
+    kept = lab.load_comparison(tmp_path / "rows.csv")
+    assert kept["amount"].tolist() == [0, 0.3]
+    table = go({"dies_at_half": lab.prune_magnitude}, executor=pool)
+    pd.testing.assert_frame_equal(table.iloc[:2], kept)
+    assert table["error"].eq("").all()
 
 
-def test_same_table_from_a_cluster(networks, cluster):
-    def in_a_notebook(model, amount):  # sent whole, need not be in a module
-        return lab.prune_magnitude(model, {"fc1": amount})
-
-    given = ({"mine": in_a_notebook, "filters": lab.prune_filters}, (0.5, 0.9), networks)
-    bar = io.StringIO()
-    with contextlib.redirect_stdout(bar):
-        table = lab.compare(*given, executor=cluster.get_executor(), images=200)
-    assert "10/10" in bar.getvalue()
-    assert_same(table, lab.compare(*given, **QUICK))
-
-
-def test_killed_worker_of_a_cluster(networks, cluster, tmp_path):
-    died = str(tmp_path / "died")
+def test_same_table_from_a_cluster_whose_worker_is_killed(networks, compare, cluster, tmp_path):
+    died, path = str(tmp_path / "died"), tmp_path / "rows.csv"
     assert len(cluster.scheduler_info()["workers"]) == 2
 
-    def dies_once(model, amount, died=died):
+    def dies_once(model, amount, died=died):  # sent whole, need not be in a module
         import os
         import signal
         from pathlib import Path
@@ -298,35 +334,56 @@ def test_killed_worker_of_a_cluster(networks, cluster, tmp_path):
         if not Path(died).exists():
             Path(died).touch()
             os.kill(os.getpid(), signal.SIGKILL)
-        return lab.prune_magnitude(model, amount)
+        return lab.prune_magnitude(model, {"fc1": amount})
 
-    path = tmp_path / "rows.csv"
-    table = lab.compare(
-        [dies_once], (0.5, 0.9), networks, executor=cluster.get_executor(), path=path, **QUICK
-    )
+    given = ((0.5, 0.9), networks)
+    with contextlib.redirect_stdout(io.StringIO()) as bar:
+        executor = cluster.get_executor()
+        table = compare([dies_once], *given, executor=executor, path=path, progress=True)
+    assert "6/6" in bar.getvalue()
     assert (tmp_path / "died").exists()
-    expected = lab.compare({"dies_once": lab.prune_magnitude}, (0.5, 0.9), networks, **QUICK)
+    expected = compare({"dies_once": own.half_of_fc1}, *given)
     assert_same(table, expected)
     assert_same(lab.load_comparison(path), expected)
 
 
-def test_fingerprint_tells_networks_apart():
-    torch.manual_seed(0)
-    model = lab.SimpleCNN()
-    before = fingerprint(model)
-    assert fingerprint(lab.prune_magnitude(model, 0)) == before
-    assert fingerprint(lab.prune_magnitude(model, 0.01)) != before
+class Recording(Executor):
+    """Runs at once what it is given, the first time; holds the rest back."""
+
+    def __init__(self):
+        self.futures = []
+
+    def submit(self, work, *arguments):
+        self.futures.append(Future())
+        if len(self.futures) == 1:
+            self.futures[0].set_result(work(*arguments))
+        return self.futures[-1]
+
+
+def test_a_cluster_is_not_flooded_and_stopping_starts_no_more(monkeypatch):
+    monkeypatch.setattr(comparison, "measure_row", lambda task, threads: str(task))
+    executor = Recording()
+    rows = comparison.measure_rows(range(1000), executor)
+    assert next(rows) == (0, "0")
+    assert 1 < len(executor.futures) <= 200
+    rows.close()
+    assert all(future.cancelled() for future in executor.futures[1:])
+
+
+def test_fingerprint_tells_networks_apart(networks):
+    before = fingerprint(networks[0])
+    assert fingerprint(lab.prune_magnitude(networks[0], 0)) == before
+    assert fingerprint(lab.prune_magnitude(networks[0], 0.01)) != before
     normalised = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
     assert len(fingerprint(normalised)) == 12
 
 
 def test_measure_is_what_the_parts_measure(model, digits):
-    split = digits.test[:300]
+    split = digits.test[:100]
     zeros = lab.prune_magnitude(model, 0.7)
     found = lab.measure(zeros, split, reference=model, batch=8)
-    assert isinstance(found, Measurement)
     assert found.accuracy == lab.evaluate(zeros, split).accuracy
-    assert found.images == 300
+    assert found.images == 100
     assert found.sparsity == lab.sparsity(zeros)
     assert found.parameters == 105_866
     assert found.nonzero == sum(int(p.count_nonzero()) for p in zeros.parameters())
@@ -334,3 +391,28 @@ def test_measure_is_what_the_parts_measure(model, digits):
     assert found.batch == 8
     assert json.dumps(vars(found))  # plain numbers all through
     assert lab.measure(model, split).speedup == 1.0
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
+def test_networks_of_other_floating_point_types_are_measured(networks, few, compare, dtype):
+    network = lab.prune_magnitude(networks[0], 0).to(dtype)
+    found = lab.measure(network, few.test)
+    assert found.accuracy == pytest.approx(lab.evaluate(networks[0], few.test).accuracy, abs=0.05)
+    table = compare([own.half_of_fc1], (0.5,), network)
+    assert table["error"].eq("").all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((5, "few"), "model is a int: give a network"),
+        (("net", None), "split is None: give images and labels"),
+        (("net", "few", "mine"), "reference is a str"),
+        (("net", "few", None, 0.5), "batch=0.5"),
+    ],
+)
+def test_measure_refuses(networks, few, arguments, message):
+    known = {"net": networks[0], "few": few.test}
+    model, split, reference, batch = (*(known.get(a, a) for a in arguments), None, 64)[:4]
+    with pytest.raises(TypeError, match=message):
+        lab.measure(model, split, reference=reference, batch=batch)

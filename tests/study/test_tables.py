@@ -1,28 +1,26 @@
 import math
 import os
-import subprocess
-import sys
 
 import pandas as pd
 import pytest
 
 import labutils as lab
-from labutils.base import writing as _whole
+from labutils.base import writing
 from labutils.study import tables
-from labutils.study.tables import save_comparison
+from labutils.study.tables import COLUMNS, save_comparison
 
 
 @pytest.fixture
 def table():
-    columns = ["method", "amount", "seed", "network", "part", "images", "accuracy", "change"]
+    texts = {"network": "0123e4", "part": "test", "digits": "0e1"}
     rows = [
-        ("unpruned", 0.0, 0, "0123e4", "test", 10, 0.9, 0.0),
-        ("NA", 0.1 + 0.2, 0, "0123e4", "test", 10, 1 / 3, 100 * (1 / 3 - 0.9)),
-        ("a, b", 1e-17, 0, "0123e4", "test", 10, math.nan, math.nan),
+        ("unpruned", 0.0, 0.9, 0.0, "1-2", ""),
+        ("NA", 0.1 + 0.2, 1 / 3, 100 * (1 / 3 - 0.9), "", ""),
+        ("a, b", 1e-17, math.nan, math.nan, "3", "E: x"),
     ]
-    return pd.DataFrame(rows, columns=columns).assign(
-        widths=["1-2", "", "3"], error=["", "", "E: x"]
-    )
+    own = pd.DataFrame(rows, columns=["method", "amount", "accuracy", "change", "widths", "error"])
+    others = dict.fromkeys(set(COLUMNS) - set(own) - set(texts), 10)
+    return own.assign(**texts, **others)[COLUMNS]
 
 
 def test_back_equal_to_the_last_digit(table, tmp_path):
@@ -45,47 +43,45 @@ def test_last_line_cut_off_is_left_out(table, tmp_path):
     assert len(lab.load_comparison(path)) == 2
 
 
-def test_foreign_and_future_files_are_refused(table, tmp_path):
+FIRST = "# eai-pruning-lab comparison, format 1\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("method,amount\nmagnitude,0.5\n", "is no comparison of this lab"),
+        ("", "is no comparison of this lab"),
+        ("\udcff", "is no comparison of this lab"),
+        (FIRST.replace("1", "2"), "has format 2; this labutils reads and writes 1"),
+        (FIRST, "is damaged"),
+        (FIRST + "method,amount\nmagnitude,0.5\n", "is damaged .*not in index"),
+        (FIRST + "method,amount\nmagnitude,0.5,7,8\n", "is damaged"),
+    ],
+)
+def test_foreign_future_and_damaged_files_are_refused(tmp_path, content, message):
     path = tmp_path / "rows.csv"
+    path.write_text(content, errors="surrogateescape")
+    with pytest.raises(ValueError, match=message):
+        lab.load_comparison(path)
+
+
+def test_paths_without_a_file_are_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no file .*rows\.csv: compare"):
-        lab.load_comparison(path)
-    path.write_text("method,amount\nmagnitude,0.5\n")
-    with pytest.raises(ValueError, match="is no comparison of this lab"):
-        lab.load_comparison(path)
-    save_comparison(table, path)
-    path.write_text(path.read_text().replace("format 1", "format 2", 1))
-    with pytest.raises(ValueError, match="has format 2; this labutils reads and writes 1"):
-        lab.load_comparison(path)
-    path.write_text("")
-    with pytest.raises(ValueError, match="is no comparison of this lab"):
-        lab.load_comparison(path)
+        lab.load_comparison(tmp_path / "rows.csv")
+    with pytest.raises(IsADirectoryError, match="is a folder"):
+        lab.load_comparison(tmp_path)
+    with pytest.raises(TypeError, match="path=None"):
+        lab.load_comparison(None)
 
 
 def test_one_writer_at_a_time(tmp_path):
     path = tmp_path / "rows.csv"
-    code = (
-        "import sys; from pathlib import Path; from labutils.base.writing import only_writer\n"
-        "with only_writer(Path(sys.argv[1])): print('in', flush=True); input()"
-    )
-    other = subprocess.Popen(
-        [sys.executable, "-c", code, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert other.stdout.readline() == "in\n"
     with (
+        writing.only_writer(path),
         pytest.raises(RuntimeError, match="Another program is comparing"),
-        _whole.only_writer(path),
     ):
-        pass
-    other.communicate("\n")
-    with _whole.only_writer(path):
-        pass
-
-
-def test_folders_that_will_not_do(tmp_path):
-    with (
-        pytest.raises(FileNotFoundError, match="nowhere is not there"),
-        _whole.only_writer(tmp_path / "nowhere" / "rows.csv"),
-    ):
+        lab.compare(path=path, networks=lab.SimpleCNN(), images=1, progress=False)
+    with writing.only_writer(path):
         pass
 
 
@@ -96,20 +92,17 @@ def test_read_only_folder(tmp_path):
     tmp_path.chmod(0o500)
     with (
         pytest.raises(PermissionError, match="choose a folder of your own"),
-        _whole.only_writer(tmp_path / "rows.csv"),
+        writing.only_writer(tmp_path / "rows.csv"),
     ):
         pass
 
 
-def test_change_is_against_the_same_network():
+def test_change_is_against_the_same_network_and_digits():
+    columns = ["method", "seed", "network", "digits", "accuracy"]
     rows = [
-        ("unpruned", 0, "a", 0.9),
-        ("x", 0, "a", 0.8),
-        ("unpruned", 1, "b", 0.7),
-        ("x", 1, "b", 0.8),
-    ]
-    table = pd.DataFrame(rows, columns=["method", "seed", "network", "accuracy"])
-    table = table.assign(part="test", images=10)
-    assert tables.with_change(table)["change"].tolist() == pytest.approx([0, -10, 0, 10])
-    alone = tables.with_change(table[table["method"] == "x"])
-    assert alone["change"].isna().all()
+        ("unpruned", 0, "a", "d", 0.9), ("x", 0, "a", "d", 0.8),
+        ("unpruned", 1, "b", "d", 0.7), ("x", 1, "b", "d", 0.8), ("x", 1, "b", "e", 0.8),
+    ]  # fmt: skip
+    table = pd.DataFrame(rows, columns=columns).assign(part="test", images=10)
+    assert tables.with_change(table)["change"].tolist()[:4] == pytest.approx([0, -10, 0, 10])
+    assert math.isnan(tables.with_change(table)["change"][4])

@@ -4,13 +4,20 @@ import pytest
 from torch import nn
 
 import labutils as lab
-from labutils.look import panels
+from labutils.look import views, widgets
 from labutils.look.views import CURVE, Setting
+
+
+@pytest.fixture(autouse=True)
+def small_sample(monkeypatch):
+    """An estimate from fewer images than there are, from few enough to be quick."""
+    monkeypatch.setattr(views, "SAMPLE", 200)
+    monkeypatch.setattr(views, "PART", 200)
 
 
 @pytest.fixture
 def few(digits):
-    return lab.Digits(digits.train[:10], digits.validation[:2000], digits.test[:2000])
+    return lab.Digits(digits.train[:10], digits.validation[:800], digits.test[:800])
 
 
 @pytest.fixture
@@ -23,7 +30,7 @@ def test_moving_the_slider_shows_the_new_figures(explorer, model):
         explorer.amount.value = percent
         pruned = lab.prune_magnitude(model, percent / 100)
         assert explorer.view.removed == lab.sparsity(pruned)
-        expected = lab.evaluate(pruned, explorer.study.sample)
+        expected = lab.evaluate(pruned, explorer.views.sample)
         assert explorer.view.evaluation == expected
         assert f">{expected.accuracy:.2%}<" in explorer.page.value
 
@@ -36,7 +43,7 @@ def test_exact_figure_and_curve_follow(explorer, model, few):
     expected = lab.evaluate(lab.prune_magnitude(model, 0.9), few.test)
     assert explorer.view.evaluation.correct == expected.correct
     assert f"all {len(few.test):,} images" in explorer.page.value
-    study = explorer.study
+    study = explorer.views
     settings = study.curve_settings(explorer.setting)
     assert [s.amount for s in settings] == list(CURVE)
     assert explorer.view.curve == tuple((s.amount, study.known[s].accuracy) for s in settings)
@@ -44,7 +51,7 @@ def test_exact_figure_and_curve_follow(explorer, model, few):
 
 def test_curve_is_estimated_from_the_beginning(explorer, model):
     assert [amount for amount, _ in explorer.view.curve] == list(CURVE)
-    estimate = lab.evaluate(lab.prune_magnitude(model, 0.9), explorer.study.sample)
+    estimate = lab.evaluate(lab.prune_magnitude(model, 0.9), explorer.views.sample)
     assert dict(explorer.view.curve)[0.9] == estimate.accuracy
     explorer.method.value = "random"  # another rule: its points follow in the background
     assert explorer.view.curve == ()
@@ -85,13 +92,13 @@ def test_reset(explorer):
 def test_dragging_never_queues_and_the_last_position_wins(explorer, monkeypatch):
     """As in the kernel: moves arrive while the exact figure is being worked out."""
     started = []
-    exact = explorer.study.exact
+    exact = explorer.views.exact
 
     def noted(setting):
         started.append(setting.amount)
         return exact(setting)
 
-    monkeypatch.setattr(explorer.study, "exact", noted)
+    monkeypatch.setattr(explorer.views, "exact", noted)
 
     async def drag():
         for percent in range(1, 100, 7):
@@ -102,10 +109,10 @@ def test_dragging_never_queues_and_the_last_position_wins(explorer, monkeypatch)
             await asyncio.sleep(0.01)
         assert explorer.view.setting.amount == last
         # No abandoned position went on: each began at most its first part.
-        others = [amount for amount in explorer.study.known if amount.amount not in (0, last)]
+        others = [amount for amount in explorer.views.known if amount.amount not in (0, last)]
         assert others == []
         await explorer.task
-        assert all(s in explorer.study.known for s in explorer.study.curve_settings(Setting()))
+        assert all(s in explorer.views.known for s in explorer.views.curve_settings(Setting()))
         assert explorer.view.setting.amount == last
 
     asyncio.run(drag())
@@ -116,10 +123,10 @@ def test_error_shows_in_the_widget_and_is_raised(explorer, monkeypatch):
     def fail(setting):
         raise RuntimeError("the disk is <full>")
 
-    monkeypatch.setattr(explorer.study, "look", fail)
+    monkeypatch.setattr(explorer.views, "look", fail)
     with pytest.raises(RuntimeError, match="the disk"):
         explorer.amount.value = 50
-    assert explorer.page.value == panels.problem(RuntimeError("the disk is <full>"))
+    assert explorer.page.value == widgets.problem(RuntimeError("the disk is <full>"))
 
 
 def test_error_in_the_background_shows_in_the_widget(explorer, monkeypatch):
@@ -127,7 +134,7 @@ def test_error_in_the_background_shows_in_the_widget(explorer, monkeypatch):
         raise RuntimeError("too late to raise")
         yield
 
-    monkeypatch.setattr(explorer.study, "exact", fail)
+    monkeypatch.setattr(explorer.views, "exact", fail)
 
     async def move():
         explorer.amount.value = 50
@@ -146,10 +153,17 @@ def test_picture_for_print(explorer):
 
 
 def test_bad_input(model, few):
-    with pytest.raises(ValueError, match=r'part=\'train\': choose "validation" or "test"'):
-        lab.pruning_explorer(model, few, part="train")
-    with pytest.raises(ValueError, match="nothing to prune"):
-        lab.pruning_explorer(nn.Sequential(nn.Flatten()), few)
+    nothing = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(784))
+    for arguments, said in (
+        ((model, few, "train"), "part='train': choose 'validation', 'test'"),
+        ((model, few, "test", "layers"), "remove='layers': choose 'weights', 'filters'"),
+        ((nothing, few), "nothing to prune"),
+        ((None, few), "model is None: give a network"),
+        ((model, few.test), "digits is a Split: give what load_mnist"),
+        ((model, lab.Digits(few.train, few.validation, None)), "digits.test is None: give images"),
+    ):
+        with pytest.raises((TypeError, ValueError), match=said):
+            lab.pruning_explorer(*arguments)
 
 
 def test_explorer_of_filters(model, few):
@@ -172,5 +186,3 @@ def test_explorer_of_filters(model, few):
     assert list(explorer.view.detail.times) == [1, 64]
     slim = lab.prune_filters(model, 0.7)
     assert explorer.view.evaluation.correct == lab.evaluate(slim, few.validation).correct
-    with pytest.raises(ValueError, match="remove='layers': choose"):
-        lab.pruning_explorer(model, few, remove="layers")

@@ -5,13 +5,13 @@ from hypothesis import strategies as st
 from torch import nn
 
 import labutils as lab
-from labutils.look import panels
-from labutils.look.views import BINS, CURVE, EXAMPLES, SAMPLE, TIMED, FilterStudy, Setting, Study
+from labutils.look import panels, widgets
+from labutils.look.views import BINS, CURVE, EXAMPLES, SAMPLE, TIMED, FilterViews, Setting, Views
 
 
 @pytest.fixture(scope="module")
 def study(digits):
-    return Study(lab.load_pretrained(0), digits.validation)
+    return Views(lab.load_pretrained(0), digits.validation)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_small_split_and_hopeless_network(digits):
     nn.init.constant_(hopeless[1].weight, 0.0)
     nn.init.constant_(hopeless[1].bias, -1.0)
     few = lab.Split(digits.test.images[1:6], digits.test.labels[1:6])
-    study = Study(hopeless, few)
+    study = Views(hopeless, few)
     view = study.look(Setting(0.5))
     assert view.removed == 1
     assert panels.page(view, study.examples).count("<svg") == 3
@@ -116,7 +116,7 @@ def test_page_states_the_figures_and_describes_its_pictures(study):
 
 
 def test_problem_is_escaped():
-    page = panels.problem(ValueError("a < b"))
+    page = widgets.problem(ValueError("a < b"))
     assert "ValueError" in page
     assert "a &lt; b" in page
     assert 'role="alert"' in page
@@ -133,7 +133,7 @@ def test_bytes_are_written_in_powers_of_a_thousand(count):
 
 @pytest.fixture(scope="module")
 def filters(digits):
-    return FilterStudy(lab.load_pretrained(0), digits.validation, digits.train[:200])
+    return FilterViews(lab.load_pretrained(0), digits.validation, digits.train[:200])
 
 
 @pytest.mark.parametrize(
@@ -194,7 +194,7 @@ def test_page_of_filters(filters):
 
 def test_filters_of_a_network_without_pictures(digits):
     torch.manual_seed(0)
-    study = FilterStudy(lab.LeNet300(), digits.test[:20], digits.train[:10])
+    study = FilterViews(lab.LeNet300(), digits.test[:20], digits.train[:10])
     view = study.look(Setting(1.0, "layer", "l1"))
     assert [left for left, _ in view.detail.widths.values()] == [1, 1]
     assert panels.page(view, study.examples).count("<svg") == 3

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 import labutils as lab
-from labutils.fit.schedules import SCHEDULES
-from labutils.look import recovery_explorer as live_recovery
+from labutils.fit.training import SCHEDULES
+from labutils.look.recovery_explorer import METHODS
 
 
 @pytest.fixture
@@ -34,14 +34,16 @@ def test_a_run_is_a_fine_tuning(model, tiny):
     assert [step for step, _, _ in run.points] == [0, 10, 20]
     expected = lab.prune_magnitude(model, 0.9)
     history = lab.fine_tune(expected, tiny, 1, progress=False)
-    assert same(expected, explorer.recovering)
+    assert same(expected, run.network)
     assert run.result == lab.evaluate(expected, tiny.validation)
     assert history.loss[0] == pytest.approx((run.points[1][2] + run.points[2][2]) / 2)
     assert same(model, lab.load_pretrained(0))
 
 
-@pytest.mark.parametrize("method", list(live_recovery.METHODS))
-@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize(
+    ("method", "schedule"),
+    [*((m, "one_cycle") for m in METHODS), *(("weights", s) for s in SCHEDULES)],
+)
 def test_every_choice(model, tiny, method, schedule):
     explorer = lab.recovery_explorer(model, tiny)
     explorer.method.value, explorer.schedule.value = method, schedule
@@ -61,7 +63,7 @@ def test_stopping_keeps_what_was_reached(model, tiny):
     explorer.epochs.value = 3
     explorer.start()
     for _ in range(12):
-        next(explorer.work)
+        next(explorer.steps)
     assert explorer.run.disabled
     assert not explorer.halt.disabled
     explorer.stop()
@@ -80,7 +82,7 @@ def test_in_a_notebook_it_runs_in_the_pauses(model, tiny):
     async def look_in_between():
         explorer.run.click()
         seen = set()
-        while explorer.work is not None:
+        while explorer.steps is not None:
             seen.add(explorer.runs[-1].points[-1][0])
             await asyncio.sleep(0)
         return seen
@@ -101,7 +103,7 @@ def test_stop_button_in_a_notebook(model, tiny):
 
     asyncio.run(stop_soon())
     assert explorer.runs[-1].ended.startswith("stopped at 1")
-    assert explorer.work is None
+    assert explorer.steps is None
 
 
 def test_the_last_four_runs_stay(model, tiny):
@@ -124,8 +126,28 @@ def test_errors_show_where_the_reader_looks(model, tiny):
         explorer.start()
     assert 'role="alert"' in explorer.page.value
     assert not explorer.run.disabled
-    with pytest.raises(TypeError, match=r"digits must be what load_mnist\(\) returns"):
+    assert explorer.runs == []
+    with pytest.raises(TypeError, match=r"digits is a Split: give what load_mnist\(\) returns"):
         lab.recovery_explorer(model, tiny.validation)
+    with pytest.raises(TypeError, match="model is None: give a network"):
+        lab.recovery_explorer(None, tiny)
+
+
+def test_an_error_on_the_way_shows_too(model, tiny):
+    """There is no cell to raise it in; what was reached is not a result."""
+    explorer = lab.recovery_explorer(model, tiny)
+
+    async def break_it():
+        explorer.run.click()
+        with torch.no_grad():
+            explorer.runs[-1].network.fc2.bias.fill_(float("nan"))
+        await explorer.task
+
+    asyncio.run(break_it())
+    assert "FloatingPointError" in explorer.page.value
+    assert explorer.runs == []
+    assert explorer.halt.disabled
+    assert not explorer.run.disabled
 
 
 def test_snapshot_for_print(model, tiny):

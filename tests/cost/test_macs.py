@@ -1,0 +1,119 @@
+import pytest
+import torch
+from other_device import PretendedGPU, moved
+from torch import nn
+from torch.nn.utils import parametrizations
+from torch.utils.flop_counter import FlopCounterMode
+
+import labutils as lab
+
+SEQUENCES = nn.Sequential(
+    nn.Conv1d(4, 6, 3, stride=2, groups=2), nn.ReLU(), nn.ConvTranspose1d(6, 4, 5, groups=2)
+)
+VOLUMES = nn.Sequential(nn.Conv3d(1, 4, 3), nn.ConvTranspose3d(4, 2, 3, stride=2, padding=1))
+PICTURES = nn.Sequential(nn.ConvTranspose2d(2, 6, 4, 2, groups=2), nn.Conv2d(6, 6, 3, groups=3))
+ROWS = nn.Sequential(nn.Linear(5, 7), nn.Linear(7, 2))  # of a picture: each is used 3 times
+
+
+@pytest.mark.parametrize(
+    ("model", "shape"),
+    [(SEQUENCES, (4, 17)), (VOLUMES, (1, 6, 7, 8)), (PICTURES, (2, 5, 6)), (ROWS, (3, 5))],
+)
+def test_every_convolution_is_counted_as_torch_does(model, shape):
+    with FlopCounterMode(display=False) as counter:
+        model(torch.zeros(1, *shape))
+    assert lab.count_macs(model, shape) * 2 == counter.get_total_flops()
+    assert lab.layer_table(model, shape)["macs"].sum() * 2 == counter.get_total_flops()
+
+
+@pytest.mark.filterwarnings("ignore:`torch.nn.utils.weight_norm` is deprecated:FutureWarning")
+@pytest.mark.parametrize(
+    "hold", [nn.utils.weight_norm, parametrizations.weight_norm, parametrizations.spectral_norm]
+)
+def test_computed_weights_are_counted_too(model, hold):
+    before, rows = lab.count_macs(model), lab.layer_table(model)
+    for name in ("conv2", "fc1"):
+        hold(model.get_submodule(name))
+    assert lab.count_macs(model) == lab.count_macs(model, nonzero=True) == before
+    table = lab.layer_table(model)
+    assert list(table["layer"]) == list(rows["layer"])
+    assert list(table["macs"]) == list(rows["macs"])
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_other_precisions_and_devices(model, dtype):
+    expected = lab.count_macs(model)
+    assert lab.count_macs(model.to(dtype)) == lab.layer_table(model)["macs"].sum() == expected
+    with PretendedGPU():
+        assert lab.count_macs(moved(model.float())) == expected
+
+
+def test_the_network_stays_as_it_was(model):
+    model.train()
+    lab.layer_table(model)
+    with pytest.raises(ValueError, match=r"image_shape=\(3, 28, 28\) does not fit this SimpleCNN"):
+        lab.count_macs(model, (3, 28, 28))
+    assert model.training
+    assert not any(layer._forward_hooks for layer in model.modules())
+
+
+@pytest.mark.parametrize("function", [lab.count_macs, lab.layer_table])
+def test_what_cannot_be_counted(model, function):
+    for layer, shape in ((nn.LSTM(4, 3), (5, 4)), (nn.MultiheadAttention(4, 2), (5, 4))):
+        with pytest.raises(ValueError, match=rf"{type(layer).__name__}, whose mult.*not counted"):
+            function(nn.Sequential(nn.Linear(4, 4), layer), shape)
+    for value, error in ((nn.ReLU(), ValueError), (None, TypeError), ("model.pth", TypeError)):
+        with pytest.raises(error, match=r"model is .*: give a network"):
+            function(value)
+    for shape in (28, None, "28", (), (1, 0, 28), (1, 2.5, 28), (1, -28, 28)):
+        with pytest.raises((TypeError, ValueError), match=r"image_shape.*: give"):
+            function(model, shape)
+
+
+def test_layer_table_by_hand():
+    table = lab.layer_table(lab.SimpleCNN()).set_index("layer")
+    assert table.loc["conv1", "macs"] == 28 * 28 * 16 * 9
+    assert table.loc["conv2", "macs"] == 14 * 14 * 32 * 16 * 9
+    assert table.loc["fc1", "macs"] == 1568 * 64
+    assert table.loc["fc2", "macs"] == 64 * 10
+    assert table.loc["relu1", "macs"] == 0
+    assert table["parameters"].sum() == 105_866
+    assert table.loc["pool2", "output"] == (32, 7, 7)
+
+
+def test_layer_table_counts_groups_and_strides():
+    model = nn.Sequential(nn.Conv2d(4, 8, 3, stride=2, groups=2), nn.Flatten(), nn.LazyLinear(3))
+    model(torch.zeros(1, 4, 9, 9))
+    assert lab.layer_table(model, (4, 9, 9))["macs"].tolist() == [8 * 16 * 2 * 9, 0, 128 * 3]
+
+
+@pytest.mark.parametrize(
+    ("network", "macs"),
+    [
+        (lab.SimpleCNN, 28 * 28 * 16 * 9 + 14 * 14 * 32 * 16 * 9 + 32 * 49 * 64 + 64 * 10),
+        (lab.LeNet300, 784 * 300 + 300 * 100 + 100 * 10),
+        (lab.LeNet5, 24 * 24 * 20 * 25 + 8 * 8 * 50 * 20 * 25 + 800 * 500 + 500 * 10),
+    ],
+)
+def test_macs_by_hand_and_by_torchs_counter(network, macs):
+    for amount in (0, 0.5, 0.9):
+        model = lab.prune_filters(network(), amount)
+        with FlopCounterMode(display=False) as counter:
+            model(torch.zeros(1, 1, 28, 28))
+        assert lab.count_macs(model) * 2 == counter.get_total_flops()
+        assert lab.count_macs(model) == lab.layer_table(model)["macs"].sum()
+    assert lab.count_macs(network()) == macs
+
+
+def test_macs_with_a_weight_that_is_not_zero():
+    model = lab.SimpleCNN()
+    zeros = lab.prune_magnitude(model, {"conv2": 0.75, "fc1": 0.5})
+    assert lab.count_macs(zeros) == lab.count_macs(model)
+    assert lab.count_macs(zeros, nonzero=True) == (
+        28 * 28 * 16 * 9 + 14 * 14 * 32 * 16 * 9 // 4 + 32 * 49 * 64 // 2 + 64 * 10
+    )
+
+
+def test_macs_of_other_pictures():
+    model = nn.Sequential(nn.Conv2d(3, 8, 3, stride=2, groups=1), nn.ReLU())
+    assert lab.count_macs(model, (3, 33, 17)) == 16 * 8 * 8 * 27

@@ -1,0 +1,171 @@
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from scipy import stats
+from torch import nn
+from torch.nn.utils import prune
+
+import labutils as lab
+from labutils.fit.evaluation import channels_last, reordered
+
+
+def test_evaluate_is_the_plain_loop(model, digits):
+    split = digits.test[:1234]
+    with torch.no_grad():
+        logits = model(split.images)
+    found = lab.evaluate(model, split, batch_size=100)
+    assert found.correct == (logits.argmax(1) == split.labels).sum()
+    assert found.total == 1234
+    assert found.accuracy == found.correct / 1234
+    assert found.loss == pytest.approx(F.cross_entropy(logits, split.labels).item(), rel=1e-4)
+    assert found.interval == lab.wilson_interval(found.correct, 1234)
+    assert str(found).startswith(f"{found.accuracy:.2%} ({found.correct:,} of 1,234")
+    assert torch.allclose(lab.predict(model, split), logits, atol=1e-4)
+
+
+def test_evaluate_leaves_network_and_images_alone(few_digits):
+    model = nn.Sequential(nn.Flatten(), nn.Dropout(0.9), nn.Linear(784, 10)).train()
+    model[1].eval()
+    split = few_digits.test[:50]
+    images, weight = split.images.clone(), model[2].weight.clone()
+    first, second = (lab.evaluate(model, split) for _ in range(2))
+    assert first == second  # dropout was off
+    assert [module.training for module in model.modules()] == [True, True, False, True]
+    assert torch.equal(images, split.images)
+    assert torch.equal(weight, model[2].weight)
+
+
+def test_evaluate_takes_networks_pruned_by_torch(model, few_digits):
+    expected = lab.evaluate(model, few_digits.test)
+    prune.l1_unstructured(model.conv2, "weight", amount=0)
+    assert lab.evaluate(model, few_digits.test) == expected
+
+
+@pytest.mark.parametrize("kind", [torch.float64, torch.float16, torch.bfloat16])
+def test_evaluate_takes_every_precision(model, few_digits, kind):
+    before = lab.evaluate(model, few_digits.test)
+    found = lab.evaluate(model.to(kind), few_digits.test)
+    assert abs(found.correct - before.correct) <= 2
+    assert lab.predict(model, few_digits.test).dtype == kind
+
+
+def wrong(few_digits, name):
+    images, labels = few_digits.test.images, few_digits.test.labels
+    spoilt = images.clone()
+    spoilt[7, 0, 3, 3] = float("nan")
+    return {
+        "digits": few_digits,
+        "empty": few_digits.test[:0],
+        "NaN": lab.Split(spoilt, labels),
+        "larger": lab.Split(torch.zeros(2, 1, 32, 32), labels[:2]),
+        "coloured": lab.Split(torch.zeros(2, 3, 28, 28), labels[:2]),
+        "eleven": lab.Split(images, labels + 1),
+        "negative": lab.Split(images, labels - 1),
+    }[name]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("digits", r"split is a Digits: give images and labels as a Split"),
+        ("empty", "split is empty"),
+        ("NaN", r"split.images holds NaN or infinity"),
+        ("larger", r"SimpleCNN cannot take torch.float32 images of shape \(2, 1, 32, 32\)"),
+        ("coloured", r"SimpleCNN cannot take torch.float32 images of shape \(2, 3, 28, 28\)"),
+        ("eleven", r"labels go from 1 to 10, but the network has 10 outputs"),
+        ("negative", r"labels go from -1 to 8"),
+    ],
+)
+@pytest.mark.parametrize("judge", [lab.evaluate, lab.predict])
+def test_splits_without_an_answer(model, few_digits, judge, name, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        judge(model, wrong(few_digits, name))
+
+
+def test_networks_without_an_answer(model, few_digits):
+    with pytest.raises(ValueError, match=r"batch_size=-5"):
+        lab.evaluate(model, few_digits.test, -5)
+    with pytest.raises(TypeError, match="model is a str: give a network"):
+        lab.evaluate("SimpleCNN", few_digits.test)
+    with pytest.raises(ValueError, match=r"outputs of shape \(100, 16, 28, 28\)"):
+        lab.evaluate(model[:1], few_digits.test)
+    model.fc2.bias.data[3] = float("nan")
+    with pytest.raises(ValueError, match="not finite"):
+        lab.evaluate(model, few_digits.test)
+
+
+# The same network, computed sooner.
+
+
+@pytest.mark.parametrize("shape", [(5, 1, 28, 28), (5, 3, 4, 6), (0, 1, 28, 28), (5, 784)])
+def test_channels_last_keeps_the_values(shape):
+    images = torch.randn(shape)
+    marked = channels_last(images)
+    assert torch.equal(marked, images)
+    if len(shape) == 4 and shape[0]:
+        out = nn.Conv2d(shape[1], 6, 3, padding=1)(marked)
+        assert out.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("network", [lab.SimpleCNN, lab.LeNet5, lab.LeNet300])
+def test_same_outputs_and_gradients(network):
+    torch.manual_seed(0)
+    plain = network()
+    fast = copy.deepcopy(plain)
+    images, labels = torch.randn(32, 1, 28, 28), torch.randint(10, (32,))
+    F.cross_entropy(plain(images), labels).backward()
+    logits = reordered(fast)(channels_last(images))
+    F.cross_entropy(logits, labels).backward()
+    assert torch.allclose(logits, plain(images), atol=1e-5)
+    for name, parameter in plain.named_parameters():
+        assert torch.allclose(fast.get_parameter(name).grad, parameter.grad, atol=1e-5), name
+
+
+def test_pooling_goes_first_unless_somebody_looks():
+    class Doubled(nn.Sequential):
+        def forward(self, values):
+            return 2 * super().forward(values)
+
+    kinds = [type(layer) for layer in reordered(lab.SimpleCNN())][:3]
+    assert kinds == [nn.Conv2d, nn.MaxPool2d, nn.ReLU]
+    own = Doubled(nn.ReLU(), nn.MaxPool2d(2))
+    assert reordered(own) is own
+    for watched in ("relu1", ""):
+        model = lab.SimpleCNN()
+        model.get_submodule(watched).register_forward_hook(lambda *arguments: None)
+        assert reordered(model) is model
+
+
+# Intervals.
+
+
+def test_wilson_interval_is_scipys():
+    for total in (1, 2, 3, 10, 97, 5_000, 10_000, 20_000):
+        for correct in sorted({0, 1, total // 3, total // 2, total - 1, total}):
+            low, high = lab.wilson_interval(correct, total)
+            expected = stats.binomtest(correct, total).proportion_ci(method="wilson")
+            assert (low, high) == pytest.approx((expected.low, expected.high), abs=1e-12)
+            assert 0 <= low <= correct / total <= high <= 1
+
+
+@pytest.mark.parametrize("counts", [(1, 0), (-1, 5), (6, 5), (0.99, 10_000), ("9", 10)])
+def test_wilson_interval_of_impossible_counts(counts):
+    with pytest.raises((TypeError, ValueError), match=r"(correct|total)=.*: give a whole number"):
+        lab.wilson_interval(*counts)
+
+
+@pytest.mark.parametrize("count", [2, 3, 5, 20, 21, 30, 500])
+def test_interval_of_a_mean_is_students(count):
+    values = torch.randn(count, generator=torch.Generator().manual_seed(count)).double().numpy()
+    mean, low, high = lab.mean_interval(values)
+    assert mean == pytest.approx(values.mean())
+    expected = stats.t.interval(0.95, count - 1, values.mean(), stats.sem(values))
+    assert (low, high) == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("values", [[], [1.0], [1.0, float("nan")], [[1.0], [3.0]], None, "ab"])
+def test_no_interval_without_numbers(values):
+    with pytest.raises(ValueError, match="at least two finite numbers, one for each seed"):
+        lab.mean_interval(values)
