@@ -14,6 +14,7 @@ from classroom.assignment import PROJECT, defined
 from classroom.session import Session
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.skipif(bool(sandbox.available()), reason=sandbox.available() or "there is one"),
     pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning"),
 ]
