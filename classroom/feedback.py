@@ -13,7 +13,7 @@ from nbformat import NotebookNode
 
 from classroom.assignment import Part, columns
 from classroom.gradebook import SCHEME, Standing
-from classroom.typeset import typeset
+from classroom.typeset import typeset, web_page
 
 STYLE = Path(__file__).with_suffix(".css")
 # The browser is told so as well.
@@ -41,16 +41,8 @@ def page(
     parts = {part.name: part for part in released}
     shown = [c for c in notebook.cells if SCHEME not in c.metadata.get("tags", [])]
     cells = [_cell(cell, parts.get(_name(cell)), standing, told) for cell in shown]
-    return "\n".join([
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
-        '<meta name="viewport" content="width=device-width">',
-        f'<meta http-equiv="Content-Security-Policy" content="{SAFE}">',
-        f"<title>{html.escape(name)}: feedback</title>",
-        f'<style>\n{STYLE.read_text("utf-8")}</style>\n</head>\n<body>',
-        *_summary(name, released, standing, told),
-        *cells,
-        "</body>\n</html>\n",
-    ])  # fmt: skip
+    body = "\n".join([*_summary(name, released, standing, told), *cells, ""])
+    return web_page(f"{name}: feedback", STYLE, body, SAFE)
 
 
 def _summary(

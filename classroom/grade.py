@@ -9,7 +9,6 @@ changed is graded anew, and marks given by hand since are in the new grades.csv.
 """
 
 import argparse
-import contextlib
 import hashlib
 import json
 import math
@@ -18,13 +17,11 @@ import os
 import signal
 import sys
 import time
-from collections import Counter
 from dataclasses import asdict, replace
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-import psutil
 import torch
 
 from classroom import sandbox
@@ -120,11 +117,11 @@ def grade(
         interrupts.obey()
         records = Records(folder / "records")
         version = _version(course)
-        todo = []
-        for one in handed_in:
-            if one.student not in again and records.known(one.student, _hash(one), version):
-                continue
-            todo.append(one)
+        todo = [
+            one
+            for one in handed_in
+            if one.student in again or not records.known(one.student, _hash(one), version)
+        ]
         print(f"{len(handed_in)} submissions, {len(handed_in) - len(todo)} of them graded already")
         graders = _Class(course, records, version, limits or Limits(), unsafe)
         graders.go_through(todo, jobs, interrupts)
@@ -176,7 +173,7 @@ class _Class:
     ) -> None:
         self.course, self.records, self.version = course, records, version
         self.limits, self.unsafe = limits, unsafe
-        self.seen = Counter()
+        self.done = 0
 
     def go_through(self, todo: list[Submission], jobs: int, interrupts: Interrupts) -> None:
         """Grade these, some at a time."""
@@ -187,19 +184,20 @@ class _Class:
                 interrupts.obey()
                 while waiting and len(running) < jobs:
                     one = waiting.pop(0)
-                    process = self._start(one)
-                    running[process] = (one, time.monotonic())
+                    running[self._start(one)] = one, time.monotonic()
                 wait([process.sentinel for process in running], timeout=1)
                 for process, (one, begun) in list(running.items()):
                     late = time.monotonic() - begun > self.limits.total + SPARE
                     if late:
-                        _kill(process)
+                        sandbox.kill(process.pid)
+                        process.join()
                     if late or not process.is_alive():
                         del running[process]
                         self._finish(one, process, late, len(todo))
         finally:
             for process in running:
-                _kill(process)
+                sandbox.kill(process.pid)
+                process.join()
 
     def _start(self, one: Submission) -> BaseProcess:
         # On Linux a copy of this process, PyTorch loaded and all, which saves seconds for each.
@@ -227,11 +225,11 @@ class _Class:
                 result.problem = printable(f"its marks could not be recorded: {error}"[:300])
                 handed_in = ""  # the next run tries again
         self.records.keep(one, handed_in, self.version, result)
-        self.seen["done"] += 1
+        self.done += 1
         points = sum(mark.points for mark in result.marks.values())
         said = f"not graded: {result.problem}" if result.problem else f"{points:g} points so far"
-        print(f"[{self.seen['done']}/{total}] {one.student}: {said} ({result.seconds:.0f} s)",
-              flush=True)  # fmt: skip
+        seconds = f"({result.seconds:.0f} s)"
+        print(f"[{self.done}/{total}] {one.student}: {said} {seconds}", flush=True)
 
 
 def _examine(one: Submission, folder: Path, outbox: Path, limits: Limits, unsafe: bool) -> None:
@@ -261,17 +259,6 @@ def _result(outbox: Path, process: BaseProcess, late: bool) -> Result:
         return Result(problem=f"the examination ended with code {process.exitcode}; see above")
     marks = {name: Mark(**mark) for name, mark in read_back.pop("marks").items()}
     return replace(Result(**read_back), marks=marks)
-
-
-def _kill(process: BaseProcess) -> None:
-    family = []
-    with contextlib.suppress(psutil.NoSuchProcess):
-        family = psutil.Process(process.pid).children(recursive=True)
-    process.kill()
-    for one in family:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            one.kill()
-    process.join()
 
 
 def _hash(one: Submission) -> str:

@@ -95,15 +95,21 @@ def limit_addresses(limits: Limits) -> None:
 
 
 def stop(process: subprocess.Popen) -> None:
-    """End a process and all it started."""
-    with contextlib.suppress(psutil.NoSuchProcess):
-        for one in [*psutil.Process(process.pid).children(recursive=True), process]:
-            with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
-                one.kill()
+    """End a student's process and all it started."""
+    kill(process.pid)
     process.wait()
     for pipe in (process.stdin, process.stdout):
         with contextlib.suppress(OSError):
             pipe.close()
+
+
+def kill(number: int) -> None:
+    """Kill a process, by its number, and all it started."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process = psutil.Process(number)
+        for one in [process, *process.children(recursive=True)]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.kill()
 
 
 def excess(process: subprocess.Popen, limits: Limits) -> str:

@@ -1,11 +1,29 @@
 """How does a text with formulas become HTML that loads nothing?"""
 
 import html
+from pathlib import Path
 
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
 EM = 100  # of a drawn formula's units
 PEN = {1: "M", 2: "L", 3: "Q", 4: "C", 79: "Z"}  # matplotlib's codes and those of SVG
+
+
+def web_page(title: str, style: Path, body: str, safe: str = "") -> str:
+    """Return a whole web page: a title, a style sheet's content, what it shows.
+
+    Parameters
+    ----------
+    safe : policy of what a browser may load and run
+    """
+    policy = f'<meta http-equiv="Content-Security-Policy" content="{safe}">\n' if safe else ""
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta name="viewport" content="width=device-width">\n{policy}'
+        f"<title>{html.escape(title)}</title>\n"
+        f"<style>\n{style.read_text(encoding='utf-8')}</style>\n</head>\n<body>\n{body}"
+        "</body>\n</html>\n"
+    )
 
 
 def typeset(text: str, *, draw: bool = True) -> str:

@@ -1,13 +1,12 @@
 """What do the tasks look like on paper?"""
 
-import html
 import re
 from pathlib import Path
 
 from nbconvert.filters import Highlight2HTML
 from nbformat import NotebookNode
 
-from classroom.typeset import typeset
+from classroom.typeset import typeset, web_page
 
 STYLE = Path(__file__).parent / "sheet.css"
 
@@ -29,14 +28,8 @@ def page(notebook: NotebookNode) -> str:
     parts = "\n".join(filter(None, map(_part, notebook.cells)))
     kept_together = filter(str.strip, re.split(r"(?=<h2)|(?<=</pre></div>)", parts))
     title = re.search(r"^# (.+)$", notebook.cells[0].source, re.MULTILINE)
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width">\n'
-        f"<title>{html.escape(title[1] if title else 'The tasks')}</title>\n"
-        f"<style>\n{STYLE.read_text(encoding='utf-8')}</style>\n</head>\n<body>\n"
-        + "".join(f"<section>\n{section.strip()}\n</section>\n" for section in kept_together)
-        + "</body>\n</html>\n"
-    )
+    sections = (f"<section>\n{section.strip()}\n</section>\n" for section in kept_together)
+    return web_page(title[1] if title else "The tasks", STYLE, "".join(sections))
 
 
 def _part(cell: NotebookNode) -> str:

@@ -32,6 +32,7 @@ from classroom.sandbox import Limits
 from labutils.base.writing import only_writer
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.skipif(bool(sandbox.available()), reason=sandbox.available() or "there is one"),
     pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning"),
 ]

@@ -28,6 +28,7 @@ except ModuleNotFoundError:  # Python 3.10
     import tomli as tomllib
 
 
+pytestmark = pytest.mark.slow
 ELSEWHERE = "import os; os.umask(0o077)\nfrom pathlib import Path\n" + (
     "from classroom.handout.build import build; build(Path('out'), Path('project'))"
 )

@@ -14,6 +14,7 @@ from classroom.assignment import PROJECT, defined
 from classroom.session import Session
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.skipif(bool(sandbox.available()), reason=sandbox.available() or "there is one"),
     pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning"),
 ]
@@ -27,9 +28,11 @@ class Impatient(Session):
     endless: frozenset[str] = frozenset()
 
     def run(self, name, source):
-        if NEVER not in source:
+        functions = set(defined(source)) if NEVER in source else set()
+        if functions or NEVER not in source:
+            self.endless |= functions
             return super().run(name, source)
-        patience, self.endless = self.limits, self.endless | set(defined(source))
+        patience = self.limits
         try:
             # Nothing was lost so far, so that no other cell is run again under this limit.
             self.limits = replace(patience, cell=patience.cell / 1800)
