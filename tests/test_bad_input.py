@@ -133,7 +133,7 @@ def calls() -> dict[str, tuple[dict, dict]]:
         "load_model": ({}, {"path": (*FILES, __file__)}),
         "load_pretrained": ({}, {"seed": (*SEEDS, 99)}),
         "magnitude_mask": ({"weight": torch.randn(3), "amount": 0.5},
-                           {"weight": (None, "x", [1.0], torch.tensor([NAN, 1])), "amount": AMOUNTS}),
+                           {"weight": (None, "x", torch.tensor([NAN, 1])), "amount": AMOUNTS}),
         "mean_interval": ({"values": [1, 2, 3]},
                           {"values": (None, 3, [], [1], "abc", [1, NAN], [[1, 2]], ["a", "b"])}),
         "measure": ({"model": net, "split": SPLIT},
