@@ -164,19 +164,13 @@ def test_shared_weight_counts_once():
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        *(((amount,), ValueError, r"amount=.*lies in \[0, 1\]") for amount in (-0.1, 1.1, NAN)),
-        ((INFINITY, "layer"), ValueError, r"amount=inf.*lies in \[0, 1\]"),
-        *(
-            ((amount,), TypeError, r"amount=.*give a number in \[0, 1\]")
-            for amount in ("0.5", None)
-        ),
-        *(((amount,), TypeError, "give a number") for amount in ([0.5], True, torch.tensor([0.5]))),
+        ((NAN, "layer"), ValueError, r"amount=nan.*lies in \[0, 1\]"),
+        ((torch.tensor([0.5]),), TypeError, r"amount=.*give a number in \[0, 1\]"),
         ((30,), ValueError, r"for 30% write 0\.3"),
         (({"fc1": 1.1},), ValueError, r"amount\['fc1'\]=.*lies in \[0, 1\]"),
         (({"fc9": 0.5},), ValueError, "'fc9'; choose from conv1, conv2, fc1, fc2"),
         ((0, {"fc9": 0.5}), ValueError, "'fc9'; choose from conv1, conv2, fc1, fc2"),
         ((0.5, "all"), ValueError, "scope='all': choose 'global', 'layer'"),
-        ((0.5, 3), TypeError, "scope=3: choose 'global', 'layer'"),
     ],
 )
 def test_wrong_arguments(model, function, arguments, error, message):
@@ -187,18 +181,10 @@ def test_wrong_arguments(model, function, arguments, error, message):
 def test_what_cannot_be_pruned_or_masked(model):
     with pytest.raises(ValueError, match="BatchNorm1d has no convolution and no linear layer"):
         lab.prune_magnitude(nn.BatchNorm1d(3), 0.5)
-    with pytest.raises(TypeError, match="model is a Split: give a network"):
-        lab.prune_magnitude(lab.Split(torch.zeros(1), torch.zeros(1)), 0.5)
     with pytest.raises(ValueError, match="scope='lamp': choose 'global', 'layer'"):
         lab.prune_random(model, 0.5, "lamp")
-    for seed in ("a", 1.5, 2**70, -1):
-        with pytest.raises((TypeError, ValueError), match=r"seed=.*give a whole number"):
-            lab.prune_random(model, 0.5, seed=seed)
-    for weight in ([1.0], None, torch.tensor([1, 2]), torch.tensor([True])):
-        with pytest.raises(
-            TypeError, match=r"weight is .*: give a tensor of floating-point numbers"
-        ):
-            lab.magnitude_mask(weight, 0.5)
+    with pytest.raises(TypeError, match=r"weight is a torch\.int64 tensor: give .*floating-point"):
+        lab.magnitude_mask(torch.tensor([1, 2]), 0.5)
     with pytest.raises(ValueError, match="weight holds 1 values that are NaN"):
         lab.magnitude_mask(torch.tensor([1.0, NAN]), 0.5)
 
