@@ -48,13 +48,6 @@ class Run:
     points: list[tuple[int, float, float | None]] = field(default_factory=list)
     result: Evaluation | None = None
 
-    @property
-    def ended(self) -> str:
-        """Say how it ended."""
-        if self.result is None:
-            return "running"
-        return "done" if self.done == self.total else f"stopped at {self.done}"
-
 
 def recovery_explorer(model: nn.Module, digits: Digits) -> "RecoveryExplorer":
     """Make controls that prune a network, train it on, and draw its recovery as it happens.
@@ -188,10 +181,11 @@ def table(runs: Sequence[Run], dense: Evaluation) -> str:
 
 
 def _result(run: Run) -> str:
+    """Say how a run ended."""
     if run.result is None:
-        return run.ended
+        return "running"
     low, high = run.result.interval
-    note = "" if run.ended == "done" else f", {run.ended}"
+    note = "" if run.done == run.total else f", stopped at {run.done}"
     return f"{run.result.accuracy:.2%} ({low:.2%} to {high:.2%}){note}"
 
 
