@@ -59,9 +59,8 @@ def counts(network):
     c.weights, c.left = sum(c.sizes), sum(c.lefts)
     c.parameters = sum(p.numel() for p in network.parameters())
     c.zeros = sum(int((p == 0).sum()) for p in network.parameters())
-    c.biases, c.mask = 4 * sum(layer.bias.numel() for layer in layers), 0
-    for size in c.sizes:
-        c.mask += -(-size // 8)
+    c.biases = 4 * sum(layer.bias.numel() for layer in layers)
+    c.mask = sum(-(-size // 8) for size in c.sizes)
     c.share, c.bytes = (c.weights - c.left) / c.weights, c.mask + 4 * c.left + c.biases
     return c
 
@@ -79,13 +78,6 @@ def cut(scores, removed):
 
 def mask_by_argsort(weight, amount):
     return cut(weight.abs(), round(amount * weight.numel()))
-
-
-def mask_by_topk(weight, amount):
-    kept = weight.numel() - round(amount * weight.numel())
-    mask = torch.zeros_like(weight, dtype=torch.bool)
-    mask.view(-1)[weight.abs().view(-1).topk(kept).indices] = True
-    return mask
 
 
 def cut_apart(weights, mask_of):
@@ -132,8 +124,12 @@ def count_kept(norms, amount):
     return max(1, len(norms) - round(amount * len(norms)))
 
 
+def top(norms, count):
+    return norms.topk(max(1, count)).indices.sort().values
+
+
 def largest_filters(norms, amount):
-    return norms.topk(count_kept(norms, amount)).indices.sort().values
+    return top(norms, count_kept(norms, amount))
 
 
 def smaller_network(network, kept1, kept2):
@@ -184,18 +180,6 @@ def tuned(
     return network
 
 
-def tuned_with_masked_gradients(network, batches, rate):
-    network = copy.deepcopy(network)
-    sgd = momentum_sgd(network.parameters(), rate)
-    for images, labels in batches:
-        sgd.zero_grad()
-        F.cross_entropy(network(images), labels).backward()
-        for layer in lab.prunable_layers(network).values():
-            layer.weight.grad[layer.weight == 0] = 0
-        sgd.step()
-    return network
-
-
 def tuned_with_momentum_by_hand(network, batches, rate):
     network = copy.deepcopy(network)
     speed = [torch.zeros_like(p) for p in network.parameters()]
@@ -230,7 +214,6 @@ RIGHT = [
         for share in (0.0, 0.5, 1.0)
     ]),
     (MASK, mask_by_argsort, MASK_CASES),
-    (MASK, mask_by_topk, MASK_CASES),
     (GLOBAL, masks_of_one_ranking, [
         *((LAYERS, amount) for amount in (0, 0.2, 0.55, 0.95, 1)),
         ({"only": LAYERS["c"]}, 0.5),
@@ -245,7 +228,7 @@ RIGHT = [
     ]),
     (KEEP, largest_filters, [
         (norms, amount)
-        for norms in [draw(n).abs() for n in (1, 2, 5, 13)] + [torch.ones(5), torch.zeros(3)]
+        for norms in [*(draw(n).abs() for n in (1, 2, 13)), torch.ones(5)]
         for amount in (0, 0.1, 0.25, 0.5, 0.9, 1)
     ]),
     (REMOVE, smaller_network, [
@@ -255,8 +238,7 @@ RIGHT = [
         checks.removal_case((6, 3, 8), [0, 3, 5], [0, 1, 2], seed=14),
     ]),
     (TUNE, tuned, TUNING_CASES),
-    (TUNE, tuned_with_masked_gradients, TUNING_CASES),
-    (TUNE, tuned_with_momentum_by_hand, []),
+    (TUNE, tuned_with_momentum_by_hand, TUNING_CASES),
 ]  # fmt: skip
 RIGHT_OF = {check: function for check, function, _ in reversed(RIGHT)}
 
@@ -285,16 +267,17 @@ def test_numbers_of_numpy_are_right_too():
 WRONG = []
 
 
-def wrong(check, mistakes, expected="", cases=None):
-    """Collect wrong answers, by the likely mistake that the check should name."""
-    WRONG.extend((check, function, likely, expected, cases) for likely, function in mistakes)
+def wrong(check, expected, *answers, cases=None):
+    """Collect wrong answers, each by words of the likely mistake that the check should name."""
+    WRONG.extend((check, answer, likely, expected, cases) for likely, answer in answers)
 
 
-def unlike(check, *changes, likely=""):
-    """Collect answers that are the right one but for a change, by what is expected instead."""
+def unlike(check, *changes):
+    """Collect answers that are right but for a change: what is expected, the change, the hint."""
     right = RIGHT_OF[check]
-    for expected, change in changes:
-        wrong(check, [(likely, lambda *i, change=change: change(right(*i)))], expected)
+    for expected, change, *likely in changes:
+        likely = likely[0] if likely else ""
+        wrong(check, expected, (likely, lambda *i, change=change: change(right(*i))))
 
 
 def shares(share_of):
@@ -305,44 +288,29 @@ def bytes_are(bytes_of):
     return lambda network: (counts(network).share, bytes_of(counts(network)))
 
 
-wrong(SPARSITY, [
-    ("that is the share that is left; sparsity is the share that is zero",
-     shares(lambda c: c.left / c.weights)),
-    ("that is in percent; a fraction lies in [0, 1]", shares(lambda c: 100 * c.share)),
-    ("that is the mean of the layers' sparsities; count the weights of all layers together",
+wrong(SPARSITY, "(0.",
+    ("the share that is left;", shares(lambda c: c.left / c.weights)),
+    ("in percent", shares(lambda c: 100 * c.share)),
+    ("the biases were counted too", shares(lambda c: c.zeros / c.parameters)),
+    ("zeros among the biases", shares(lambda c: c.zeros / c.weights)),
+    ("all weights were counted", bytes_are(lambda c: c.mask + 4 * c.parameters)),
+    ("the dense size", bytes_are(lambda c: 4 * c.parameters)),
+    ("the bitmask is missing", bytes_are(lambda c: 4 * c.left + c.biases)),
+    ("the biases are missing", bytes_are(lambda c: c.mask + 4 * c.left)),
+    ("one bit for each weight, not one byte", bytes_are(lambda c: c.weights + c.bytes - c.mask)),
+    ("the mean of the layers' sparsities",
      shares(lambda c: sum(1 - n / m for n, m in zip(c.lefts, c.sizes, strict=True)) / len(c.sizes))
      ),
-    ("the biases were counted too; only weights are pruned",
-     shares(lambda c: c.zeros / c.parameters)),
-    ("zeros among the biases were counted, but not the biases",
-     shares(lambda c: c.zeros / c.weights)),
-    ("all weights were counted, zeros too", bytes_are(lambda c: c.mask + 4 * c.parameters)),
-    ("that is the dense size: every weight in 4 bytes", bytes_are(lambda c: 4 * c.parameters)),
-    ("the bitmask is missing: one bit for each weight says where the others are",
-     bytes_are(lambda c: 4 * c.left + c.biases)),
-    ("the biases are missing: 4 bytes for each", bytes_are(lambda c: c.mask + 4 * c.left)),
-    ("the bitmask takes one bit for each weight, not one byte",
-     bytes_are(lambda c: c.weights + 4 * c.left + c.biases)),
-    ("the bitmask of each layer is rounded up to whole bytes",
-     bytes_are(lambda c: sum(n // 8 for n in c.sizes) + 4 * c.left + c.biases)),
-    ("each layer has a bitmask of its own, rounded up by itself",
-     bytes_are(lambda c: -(-c.weights // 8) + 4 * c.left + c.biases)),
-])  # fmt: skip
-ITEM = "take the number out of the tensor with .item()"
-unlike(SPARSITY, ("a float for the sparsity", lambda r: (torch.tensor(r[0]), r[1])), likely=ITEM)
-unlike(SPARSITY, ("an int for the bytes", lambda r: (r[0], torch.tensor(r[1]))), likely=ITEM)
-wrong(SPARSITY, [
-    ("bytes are whole: math.ceil(n / 8)", bytes_are(lambda c: c.weights / 8 + 4 * c.left)),
-], "an int for the bytes")  # fmt: skip
-unlike(SPARSITY, ("a pair (sparsity, bytes)", lambda right: right[0]))
-
-SMALL_KEPT = "you kept the small ones: True marks a weight that stays"
-TIES_GO = "ties remove too many: `>` a threshold removes all that equal it"
-TIES_STAY = "ties remove too few: `>=` a threshold keeps all that equal it"
-CUT = ". Rank the weights and cut by position"
-K_DOWN = "k is rounded down: round(amount * n) weights go"
-OTHER_SHAPE = "as many elements as asked for, but in another shape"
-A_LIST = "make a tensor of the list: torch.tensor(...)"
+    ("rounded up to whole bytes",
+     bytes_are(lambda c: sum(n // 8 for n in c.sizes) + c.bytes - c.mask)),
+    ("a bitmask of its own", bytes_are(lambda c: -(-c.weights // 8) + c.bytes - c.mask)),
+)  # fmt: skip
+unlike(SPARSITY,
+    ("a float for the sparsity", lambda r: (torch.tensor(r[0]), r[1]), "with .item()"),
+    ("an int for the bytes", lambda r: (r[0], torch.tensor(r[1])), "with .item()"),
+    ("an int for the bytes", lambda r: (r[0], r[1] / 8), "bytes are whole: math.ceil(n / 8)"),
+    ("a pair (sparsity, bytes)", lambda right: right[0]),
+)  # fmt: skip
 
 
 def threshold(weight, amount, strictly):
@@ -353,56 +321,56 @@ def threshold(weight, amount, strictly):
     return weight.abs() >= (ranked[k] if k < len(ranked) else torch.inf)
 
 
-wrong(MASK, [
-    (SMALL_KEPT, lambda w, a: ~mask_by_argsort(w, a)),
-    ("the signs count: rank by |w|, or -4 goes before 1", lambda w, a: cut(w, round(a * len(w)))),
+wrong(MASK, "removed",
+    ("you kept the small ones", lambda w, a: ~mask_by_argsort(w, a)),
+    ("rank by |w|, or -4 goes before 1", lambda w, a: cut(w, round(a * len(w)))),
     ("the amount is removed, not kept", lambda w, a: mask_by_argsort(w, 1 - a)),
-    (K_DOWN, lambda w, a: cut(w.abs(), int(a * w.numel()))),
-    ("k is rounded up: round(amount * n) weights go",
-     lambda w, a: cut(w.abs(), w.numel() - int((1 - a) * w.numel()))),
-    (TIES_GO + CUT, lambda w, a: threshold(w, a, strictly=True)),
-    (TIES_GO + CUT, lambda w, a: w.abs() > w.abs().quantile(a)),
-    (TIES_STAY + CUT, lambda w, a: threshold(w, a, strictly=False)),
-])  # fmt: skip
-wrong(MASK, [("", lambda w, a: cut(torch.arange(w.numel(), 0, -1).view(w.shape),
-                                   round(a * w.numel())))],
-      "no weight removed that is larger than one kept")  # fmt: skip
-unlike(MASK, ("a bool tensor of 4", lambda m: m.float()), likely="the mask has the wrong dtype")
-unlike(MASK, ("a bool tensor of 2", lambda m: m.flatten()), likely=OTHER_SHAPE)
-unlike(MASK, ("a bool tensor of 4", lambda m: m.tolist()), likely=A_LIST)
+    ("k is rounded down", lambda w, a: cut(w.abs(), int(a * w.numel()))),
+    ("k is rounded up", lambda w, a: cut(w.abs(), w.numel() - int((1 - a) * w.numel()))),
+    ("ties remove too many", lambda w, a: threshold(w, a, strictly=True)),
+    ("ties remove too many", lambda w, a: w.abs() > w.abs().quantile(a)),
+    ("that equal it. Rank the weights and cut", lambda w, a: threshold(w, a, strictly=False)),
+    ("", lambda w, a: cut(torch.arange(w.numel(), 0, -1).view(w.shape), round(a * w.numel()))),
+)  # fmt: skip
+unlike(MASK,
+    ("a bool tensor of 4", lambda m: m.float(), "the mask has the wrong dtype"),
+    ("a bool tensor of 2", lambda m: m.flatten(), "in another shape"),
+    ("a bool tensor of 4", lambda m: m.tolist(), "make a tensor of the list"),
+)  # fmt: skip
 
-wrong(GLOBAL, [
-    (SMALL_KEPT, lambda ws, a: cut_apart(ws, lambda w: ~mask_by_argsort(w, a))),
-    ("the signs count: rank by |w|",
-     lambda ws, a: cut_apart(ws, lambda w: cut(w, round(a * len(w))))),
-    ("each layer was cut by itself: one ranking over all layers decides",
+
+def joined(mask_of):
+    return lambda ws, a: cut_apart(ws, lambda w: mask_of(w, a))
+
+
+wrong(GLOBAL, "removed",
+    ("you kept the small ones", joined(lambda w, a: ~mask_by_argsort(w, a))),
+    ("the signs count: rank by |w|", joined(lambda w, a: cut(w, round(a * len(w))))),
+    ("each layer was cut by itself",
      lambda ws, a: {name: mask_by_argsort(w, a) for name, w in ws.items()}),
-    (TIES_GO + ", in every layer",
-     lambda ws, a: cut_apart(ws, lambda w: threshold(w, a, strictly=True))),
-    (TIES_STAY + ", in every layer",
-     lambda ws, a: cut_apart(ws, lambda w: threshold(w, a, strictly=False))),
-    ("each layer was scaled by its largest weight first: magnitudes are compared as they are",
+    ("all that equal it, in every layer", joined(lambda w, a: threshold(w, a, strictly=True))),
+    ("ties remove too few", joined(lambda w, a: threshold(w, a, strictly=False))),
+    ("each layer was scaled by its largest weight first",
      lambda ws, a: masks_of_one_ranking({n: w / w.abs().max() for n, w in ws.items()}, a)),
-    (K_DOWN, lambda ws, a: cut_apart(ws, lambda w: cut(w.abs(), int(a * len(w))))),
-])  # fmt: skip
+    ("k is rounded down", joined(lambda w, a: cut(w.abs(), int(a * len(w))))),
+)  # fmt: skip
 ORDER = "a dict with the keys ['a', 'b'], in this order"
-unlike(
-    GLOBAL, (ORDER, lambda ms: list(ms.values())), (ORDER, lambda ms: dict(reversed(ms.items())))
-)
-unlike(GLOBAL, ("a bool tensor of 2 for a", lambda ms: {n: m.float() for n, m in ms.items()}),
-       likely="the mask has the wrong dtype")  # fmt: skip
-unlike(GLOBAL, ("of 2 x 2 for b", lambda ms: {n: m.flatten() for n, m in ms.items()}),
-       likely=OTHER_SHAPE)  # fmt: skip
+unlike(GLOBAL,
+    (ORDER, lambda ms: list(ms.values())),
+    (ORDER, lambda ms: dict(reversed(ms.items()))),
+    ("a bool tensor of 2 for a", lambda ms: {n: m.float() for n, m in ms.items()}, "wrong dtype"),
+    ("of 2 x 2 for b", lambda ms: {n: m.flatten() for n, m in ms.items()}, "in another shape"),
+)  # fmt: skip
 
 
 def scan_that_prunes_on(network, amounts, split):
-    accuracies = {}
-    for name in lab.prunable_layers(network):
-        accuracies[name] = []
-        for amount in amounts:
-            network = lab.prune_magnitude(network, {name: amount})
-            accuracies[name].append(lab.evaluate(network, split).accuracy)
-    return accuracies
+    networks = [network]
+
+    def pruned(_network, name, amount):
+        networks.append(only(networks[-1], name, amount))
+        return networks[-1]
+
+    return scanned(network, amounts, split, pruned)
 
 
 def scan_of_drops(network, amounts, split):
@@ -414,30 +382,26 @@ def by_layer(value_of):
     return lambda network, amounts, _s: {n: value_of(amounts) for n in lab.prunable_layers(network)}
 
 
-wrong(SCAN, [
-    ("that is in percent; a fraction lies in [0, 1]",
-     lambda *i: scanned(*i, told=lambda accuracy: 100 * accuracy)),
-    ("that is the error; the scan gives the accuracy",
-     lambda *i: scanned(*i, told=lambda accuracy: 1 - accuracy)),
-    ("that is the drop; the scan gives the accuracy that is left", scan_of_drops),
-    ("each pruning went on from the last one: start from the dense network every time",
-     scan_that_prunes_on),
-    ("all layers were pruned: prune_magnitude(network, {layer: amount}) takes one",
+wrong(SCAN, " for conv",
+    ("in percent", lambda *i: scanned(*i, told=lambda accuracy: 100 * accuracy)),
+    ("that is the error", lambda *i: scanned(*i, told=lambda accuracy: 1 - accuracy)),
+    ("that is the drop", scan_of_drops),
+    ("each pruning went on from the last one", scan_that_prunes_on),
+    ("all layers were pruned",
      lambda *i: scanned(*i, pruned=lambda n, _name, a: lab.prune_magnitude(n, a))),
-    ("the dense network was evaluated: prune_magnitude returns the pruned one",
-     lambda *i: scanned(*i, pruned=lambda n, _name, _a: n)),
-    ("fc1, fc2 was not scanned", lambda *_i: {name: [0.5] for name in ("conv1", "conv2")}),
-])  # fmt: skip
-wrong(SCAN, [
+    ("the dense network was evaluated", lambda *i: scanned(*i, pruned=lambda n, _name, _a: n)),
+    ("", by_layer(lambda amounts: [0.123] * len(amounts))),
+)  # fmt: skip
+wrong(SCAN, "a list of 3 floats for conv1",
     ("make a list of it with .tolist()", by_layer(lambda amounts: torch.ones(len(amounts)))),
-    ("take the numbers out with .item()",
-     by_layer(lambda amounts: [torch.tensor(0.5) for _ in amounts])),
+    ("the numbers out with .item()", by_layer(lambda amounts: [torch.tensor(0.5)] * len(amounts))),
     ("", by_layer(lambda amounts: [SimpleNamespace(accuracy=0.5) for _ in amounts])),
-], "a list of 3 floats for conv1")  # fmt: skip
-wrong(SCAN, [("", lambda network, *_i: {layer: [0.5] for layer in network})],
-      "a dict with the keys ['conv1', 'conv2', 'fc1', 'fc2']")  # fmt: skip
-wrong(SCAN, [("", by_layer(lambda amounts: [0.5] * (len(amounts) - 1)))], "3 accuracies for conv1")
-wrong(SCAN, [("", by_layer(lambda amounts: [0.123] * len(amounts)))], "for conv1 at 0.5")
+)  # fmt: skip
+wrong(SCAN, "a dict with the keys ['conv1', 'conv2', 'fc1', 'fc2']",
+    ("fc1, fc2 was not scanned", lambda *_i: {name: [0.5] for name in ("conv1", "conv2")}),
+    ("", lambda network, *_i: {layer: [0.5] for layer in network}),
+)  # fmt: skip
+wrong(SCAN, "3 accuracies for conv1", ("", by_layer(lambda amounts: [0.5] * (len(amounts) - 1))))
 
 
 def chosen_positions(scan, amounts, *rest):
@@ -445,76 +409,59 @@ def chosen_positions(scan, amounts, *rest):
     return {name: amounts.index(a) if a else 0 for name, a in choice.items()}
 
 
-wrong(CHOICE, [
-    ("a layer that fails at a smaller amount passed later by luck: stop at the first failure",
-     lambda *i: chosen(*i, on_fail="go on")),
+wrong(CHOICE, "{conv1: 0",
+    ("passed later by luck: stop at the first failure", lambda *i: chosen(*i, on_fail="go on")),
+    ("that is the first amount that fails", lambda *i: chosen(*i, on_fail="take")),
+    ("that is the position in the list", chosen_positions),
+    ("nothing goes: 0.0", lambda scan, amounts, *rest: {
+         n: a or amounts[0] for n, a in chosen(scan, amounts, *rest).items()}),
     ("a loss of just allowed_drop is still allowed",
      lambda *i: chosen(*i, fails=lambda cost, drop: cost >= drop)),
-    ("that is the first amount that fails; the last one before it is asked for",
-     lambda *i: chosen(*i, on_fail="take")),
-    ("that is the position in the list; the amount itself is asked for", chosen_positions),
-    ("where even the first amount costs too much, nothing goes: 0.0",
-     lambda scan, amounts, *rest: {
-         n: a or amounts[0] for n, a in chosen(scan, amounts, *rest).items()}),
-])  # fmt: skip
-unlike(
-    CHOICE,
+)  # fmt: skip
+unlike(CHOICE,
     ("a dict with the keys ['conv1', 'fc1', 'fc2']", lambda c: {n: a for n, a in c.items() if a}),
     ("a float for each layer", lambda c: {n: a or None for n, a in c.items()}),
     ("{conv1: 0, fc1: 0.5, fc2: 0}", lambda c: dict.fromkeys(c, 0.75)),
-)
+)  # fmt: skip
 
-OVER_FILTERS = "that is summed over the filters; one norm for each filter, weight[i], is asked for"
-wrong(NORMS, [
-    ("that is the L2 norm; L1 is the sum of the magnitudes", lambda w: w.flatten(1).norm(dim=1)),
-    ("without the magnitudes, weights of both signs cancel", lambda w: w.sum(dim=(1, 2, 3))),
-    ("the magnitude of the sum is not the sum of the magnitudes",
-     lambda w: w.sum(dim=(1, 2, 3)).abs()),
-    ("that is the mean; the sum is asked for", lambda w: w.abs().mean(dim=(1, 2, 3))),
-    ("that is the squared L2 norm; L1 is the sum of the magnitudes",
-     lambda w: (w**2).sum(dim=(1, 2, 3))),
-    (OVER_FILTERS, lambda w: w.abs().sum(dim=(0, 2, 3))),
-    ("the kernel's positions are summed, the input channels are not",
-     lambda w: w.abs().sum(dim=(2, 3))),
-    ("that is one number for the layer; one for each filter is asked for", lambda w: w.abs().sum()),
-    ("keep a flat list of norms, without dimensions of size 1",
-     lambda w: w.abs().sum(dim=(1, 2, 3), keepdim=True)),
-])  # fmt: skip
-wrong(NORMS, [("the sum runs over the input channels and positions of one filter",
-               lambda w: w.abs().sum(dim=(0, 2, 3)))], cases=[(draw(4, 4, 3, 3),)])  # fmt: skip
-unlike(
-    NORMS, ("a float32 tensor of 3", lambda n: n.long()), likely="the result has the wrong dtype"
-)
-unlike(NORMS, ("a float32 tensor of 3", lambda n: n.tolist()), likely=A_LIST)
+wrong(NORMS, "",
+    ("that is the L2 norm", lambda w: w.flatten(1).norm(dim=1)),
+    ("without the magnitudes", lambda w: w.sum(dim=(1, 2, 3))),
+    ("the magnitude of the sum is not", lambda w: w.sum(dim=(1, 2, 3)).abs()),
+    ("that is the mean", lambda w: w.abs().mean(dim=(1, 2, 3))),
+    ("that is the squared L2 norm", lambda w: (w**2).sum(dim=(1, 2, 3))),
+    ("that is summed over the filters", lambda w: w.abs().sum(dim=(0, 2, 3))),
+    ("the input channels are not", lambda w: w.abs().sum(dim=(2, 3))),
+    ("that is one number for the layer", lambda w: w.abs().sum()),
+    ("without dimensions of size 1", lambda w: w.abs().sum(dim=(1, 2, 3), keepdim=True)),
+)  # fmt: skip
+wrong(NORMS, "[", ("the sum runs over", lambda w: w.abs().sum(dim=(0, 2, 3))),
+      cases=[(draw(4, 4, 3, 3),)])  # fmt: skip
+unlike(NORMS,
+    ("a float32 tensor of 3", lambda n: n.long(), "the result has the wrong dtype"),
+    ("a float32 tensor of 3", lambda n: n.tolist(), "make a tensor of the list"),
+)  # fmt: skip
 
-wrong(KEEP, [
-    ("you kept the small ones: the largest norms stay",
-     lambda n, a: n.topk(count_kept(n, a), largest=False).indices.sort().values),
-    ("those are the first filters; the norms decide",
-     lambda n, a: torch.arange(count_kept(n, a))),
-    ("those are the positions after sorting: argsort gives the indices",
+wrong(KEEP, "",
+    ("you kept the small ones", lambda n, a: top(-n, count_kept(n, a))),
+    ("those are the first filters", lambda n, a: torch.arange(count_kept(n, a))),
+    ("those are the positions after sorting",
      lambda n, a: torch.arange(len(n))[-count_kept(n, a):]),
-    ("the layer is empty: at least one filter stays, even for amount 1",
-     lambda n, a: n.argsort()[round(a * len(n)):].sort().values),
-    ("that many are removed, not kept",
-     lambda n, a: n.topk(max(1, round(a * len(n)))).indices.sort().values),
-    ("k is rounded down: round(amount * n) filters go",
-     lambda n, a: n.topk(max(1, len(n) - int(a * len(n)))).indices.sort().values),
-    ("k is rounded up: round(amount * n) filters go",
-     lambda n, a: n.topk(max(1, int((1 - a) * len(n)))).indices.sort().values),
-    ("sort the indices: filters stay in order", lambda n, a: n.topk(count_kept(n, a)).indices),
-])  # fmt: skip
-wrong(KEEP, [("that is a mask: mask.nonzero().flatten()", mask_by_argsort)], "indices: [0, 3]")
-unlike(KEEP, ("an int64 tensor of 2", lambda r: r.float()),
-       likely="indices are whole numbers, int64")  # fmt: skip
-unlike(KEEP, ("an int64 tensor of 2", lambda right: right[:, None]), likely=OTHER_SHAPE)
-unlike(KEEP, ("an int64 tensor of 2", lambda right: right.tolist()), likely=A_LIST)
-unlike(
-    KEEP,
+    ("the layer is empty", lambda n, a: n.argsort()[round(a * len(n)):].sort().values),
+    ("that many are removed, not kept", lambda n, a: top(n, round(a * len(n)))),
+    ("k is rounded down", lambda n, a: top(n, len(n) - int(a * len(n)))),
+    ("k is rounded up", lambda n, a: top(n, int((1 - a) * len(n)))),
+    ("sort the indices", lambda n, a: n.topk(count_kept(n, a)).indices),
+)  # fmt: skip
+wrong(KEEP, "indices: [0, 3]", ("that is a mask: mask.nonzero()", mask_by_argsort))
+unlike(KEEP,
+    ("an int64 tensor of 2", lambda right: right.float(), "indices are whole numbers, int64"),
+    ("an int64 tensor of 2", lambda right: right[:, None], "in another shape"),
+    ("an int64 tensor of 2", lambda right: right.tolist(), "make a tensor of the list"),
     ("indices from 0 to 3", lambda right: right + 1),
     ("[0, 3]", lambda right: right.max().repeat(len(right))),
     ("2 indices", lambda right: torch.arange(len(right) + 1)),
-)
+)  # fmt: skip
 
 
 def filters_zeroed(network, kept1, kept2):
@@ -533,10 +480,12 @@ def replaced(network, *inputs, **layers):
     return network
 
 
-def biases_forgotten(network, *inputs):
-    slim, network = smaller_network(network, *inputs), copy.deepcopy(network)
-    for name in ("conv1", "conv2", "fc1"):
-        getattr(network, name).weight = getattr(slim, name).weight
+def in_the_old_layers(network, *inputs, tensors=""):
+    """The right tensors, or those whose names end so, in layers of the old sizes."""
+    small, network = smaller_network(network, *inputs), copy.deepcopy(network)
+    for name, parameter in network.named_parameters():
+        if name.endswith(tensors):
+            parameter.data = small.state_dict()[name]
     return network
 
 
@@ -546,106 +495,85 @@ def inputs_alone(network, kept1, kept2):
     return network
 
 
-def in_the_old_layers(network, *inputs):
-    small, network = smaller_network(network, *inputs), copy.deepcopy(network)
-    for name, parameter in network.named_parameters():
-        parameter.data = small.state_dict()[name]
-    return network
-
-
-def padding_forgotten(network, kept1, kept2):
-    network = smaller_network(network, kept1, kept2)
-    network.conv1.padding = (0, 0)
-    return network
-
-
-ZEROED = "filters set to zero are still there: the new tensor has fewer rows"
-BY_KEPT1 = "the next layer still has 3 inputs: cut conv2's second dimension by kept1"
-BY_KEPT2 = "conv2 still has all its filters: cut its first dimension by kept2"
-wrong(REMOVE, [
-    (ZEROED, filters_zeroed),
-    (BY_KEPT1, lambda *i: replaced(*i, conv1=None)),
-    (BY_KEPT1, lambda n, *i: replaced(n, *i, conv1=None, conv2=nn.Conv2d(3, len(i[1]), 3))),
-    (BY_KEPT2, inputs_alone),
-    ("the next layer still has 196 inputs: Flatten makes 7 x 7 = 49 of fc1's columns from each "
-     "channel of conv2", lambda *i: replaced(*i, conv1=None, conv2=None)),
-    ("fc1 has 7 x 7 = 49 columns for each channel of conv2",
+wrong(REMOVE, "",
+    ("filters set to zero are still there", filters_zeroed),
+    ("still has 3 inputs: cut conv2's second", lambda *i: replaced(*i, conv1=None)),
+    ("still has 3 inputs: cut conv2's second",
+     lambda n, *i: replaced(n, *i, conv1=None, conv2=nn.Conv2d(3, len(i[1]), 3))),
+    ("conv2 still has all its filters", inputs_alone),
+    ("still has 196 inputs: Flatten makes 7 x 7", lambda *i: replaced(*i, conv1=None, conv2=None)),
+    ("fc1 has 7 x 7 = 49 columns",
      lambda n, *i: replaced(n, *i, conv1=None, conv2=None, fc1=nn.Linear(len(i[1]), 5))),
-    ("a filter takes its bias along", biases_forgotten),
-])  # fmt: skip
-wrong(REMOVE, [(BY_KEPT2, filters_zeroed)],
+    ("a filter takes its bias along", lambda *i: in_the_old_layers(*i, tensors="weight")),
+)  # fmt: skip
+wrong(REMOVE, "conv2.weight of 2 x 3", ("conv2 still has all its filters", filters_zeroed),
       cases=[checks.removal_case((3, 4, 5), [0, 1, 2], [1, 3], seed=5)])  # fmt: skip
-LAYERS_AROUND = (
-    "the tensors are of the right shapes, the layers around them are not: build "
-    "SimpleCNN(widths), then copy the tensors into it"
-)
-wrong(REMOVE, [
-    (LAYERS_AROUND, in_the_old_layers),
-    (LAYERS_AROUND, padding_forgotten),
-    (LAYERS_AROUND, lambda *i: nn.Sequential(OrderedDict(smaller_network(*i).named_children()))),
-], "SimpleCNN(widths=(2, 2, 5))")  # fmt: skip
-unlike(REMOVE, ("the tensors conv1.weight, conv1.bias, ", lambda slim: nn.Sequential(*slim)))
-unlike(REMOVE, ("a SimpleCNN", lambda slim: slim.state_dict()), likely="return the new network")
+wrong(REMOVE, "SimpleCNN(widths=(2, 2, 5))",
+    ("the layers around them are not", in_the_old_layers),
+    ("then copy the tensors into it",
+     lambda *i: nn.Sequential(OrderedDict(smaller_network(*i).named_children()))),
+)  # fmt: skip
+unlike(REMOVE,
+    ("the tensors conv1.weight, conv1.bias, ", lambda slim: nn.Sequential(*slim)),
+    ("a SimpleCNN", lambda slim: slim.state_dict(), "return the new network"),
+)  # fmt: skip
 
 
-def otherwise(**tensors):
-    """The right network but for these tensors, as conv1_weight=, functions of the inputs."""
+def otherwise(name, tensor_of):
+    """The right network but for this tensor, a function of the inputs."""
 
     def answer(*inputs):
         slim = smaller_network(*inputs)
-        for name, tensor_of in tensors.items():
-            slim.get_parameter(name.replace("_", ".")).data.copy_(tensor_of(*inputs))
+        slim.get_parameter(name).data.copy_(tensor_of(*inputs))
         return slim
 
     return answer
 
 
-def columns(column_of, channels_first):
+def columns(column_of, channels_first=False):
     """fc1 with columns by a formula of a kept channel and a position, one of the two first."""
 
     def answer(network, _kept1, kept2):
-        pairs = [(int(c), p) for p in range(49) for c in kept2]
-        pairs = sorted(pairs, key=lambda pair: kept2.tolist().index(pair[0])) if (
-            channels_first) else pairs  # fmt: skip
+        pairs = [(c, p) for p in range(49) for c in kept2.tolist()]
+        if channels_first:
+            pairs.sort(key=lambda pair: kept2.tolist().index(pair[0]))
         return network.fc1.weight[:, [column_of(c, p, len(network.conv2.weight)) for c, p in pairs]]
 
-    return otherwise(fc1_weight=answer)
+    return otherwise("fc1.weight", answer)
 
 
 def across(channel, position, channels):
     return position * channels + channel
 
 
-FIRST = "those are the first ones; kept1 and kept2 say which"
-wrong(REMOVE, [
-    (FIRST, otherwise(conv1_weight=lambda n, k1, k2: n.conv1.weight[: len(k1)])),
-    (FIRST, otherwise(conv2_weight=lambda n, k1, k2: n.conv2.weight[: len(k2), : len(k1)])),
-    ("the inputs of conv2 that stay are kept1, not the first",
-     otherwise(conv2_weight=lambda n, k1, k2: n.conv2.weight[k2][:, : len(k1)])),
-    ("the filters of conv2 that stay are kept2, not the first",
-     otherwise(conv2_weight=lambda n, k1, k2: n.conv2.weight[: len(k2)][:, k1])),
-    ("the biases are the first ones, not those of the filters kept",
-     otherwise(conv2_bias=lambda n, k1, k2: n.conv2.bias[: len(k2)])),
-    ("the biases are the first ones, not those of the filters kept",
-     otherwise(conv1_bias=lambda n, k1, k2: n.conv1.bias[: len(k1)])),
-    ("those are the first columns; each kept channel has its own 49",
-     otherwise(fc1_weight=lambda n, k1, k2: n.fc1.weight[:, : 49 * len(k2)])),
-    ("Flatten goes channel by channel: column = channel * 49 + position",
-     columns(across, channels_first=False)),
-    ("Flatten keeps a channel's 49 columns together: column = channel * 49 + position",
-     columns(across, channels_first=True)),
-    ("the columns are right but in another order: channel by channel",
-     columns(lambda channel, position, _: channel * 49 + position, channels_first=False)),
+def along(channel, position, _channels):
+    return channel * 49 + position
+
+
+wrong(REMOVE, "the numbers of the filters that stay",
+    ("those are the first ones", otherwise("conv1.weight", lambda n, k, _: n[0].weight[: len(k)])),
+    ("those are the first ones",
+     otherwise("conv2.weight", lambda n, k1, k2: n.conv2.weight[: len(k2), : len(k1)])),
+    ("the inputs of conv2 that stay are kept1",
+     otherwise("conv2.weight", lambda n, k1, k2: n.conv2.weight[k2][:, : len(k1)])),
+    ("the filters of conv2 that stay are kept2",
+     otherwise("conv2.weight", lambda n, k1, k2: n.conv2.weight[: len(k2)][:, k1])),
+    ("the biases are the first ones",
+     otherwise("conv2.bias", lambda n, _, k: n.conv2.bias[: len(k)])),
+    ("the biases are the first ones", otherwise("conv1.bias", lambda n, k, _: n[0].bias[: len(k)])),
+    ("those are the first columns",
+     otherwise("fc1.weight", lambda n, _, k: n.fc1.weight[:, : 49 * len(k)])),
+    ("Flatten goes channel by channel", columns(across)),
+    ("Flatten keeps a channel's 49 columns", columns(across, channels_first=True)),
+    ("the columns are right but in another order", columns(along)),
     ("the new network's conv1.weight was not filled",
      lambda n, k1, k2: lab.SimpleCNN((len(k1), len(k2), n.fc1.out_features))),
-    ("fc1.bias does not change: copy it whole",
-     otherwise(fc1_bias=lambda n, *_i: torch.zeros(len(n.fc1.bias)))),
-    ("fc2.weight does not change: copy it whole",
-     otherwise(fc2_weight=lambda n, *_i: nn.Linear(5, 10).weight)),
-    ("the new network's numbers are not float32", lambda *i: smaller_network(*i).double()),
-])  # fmt: skip
-wrong(REMOVE, [("", lambda n, k1, k2: smaller_network(n, k1.flip(0), k2))],
-      "in conv1.weight, the numbers of the filters that stay")  # fmt: skip
+    ("fc1.bias does not change: copy it whole", otherwise("fc1.bias", lambda *_: torch.zeros(5))),
+    ("fc2.weight does not change",
+     otherwise("fc2.weight", lambda n, *_: n.fc2.weight.flip(0))),
+    ("numbers are not float32", lambda *i: smaller_network(*i).double()),
+    ("", lambda n, k1, k2: smaller_network(n, k1.flip(0), k2)),
+)  # fmt: skip
 
 
 def tunes(**options):
@@ -663,45 +591,38 @@ def of_weights_alone(parameters, rate):
     return momentum_sgd([p for p in parameters if p.dim() > 1], rate)
 
 
-def masks_of_torch_prune(network, _batches, _rate):
+def held_by_torch(network, *_inputs):
     network = copy.deepcopy(network)
     for layer in lab.prunable_layers(network).values():
         prune.custom_from_mask(layer, "weight", layer.weight != 0)
     return network
 
 
-MOMENTUM = "without momentum: torch.optim.SGD(..., momentum=0.9), made once, before all batches"
-AFTER_EVERY_STEP = "multiply each weight by its mask after every step"
-wrong(TUNE, [
-    (AFTER_EVERY_STEP, tunes(silenced="never")),
-    (AFTER_EVERY_STEP, tunes(silenced="before every step")),
-    ("the zeros were set once, and momentum revived them: set them after every step",
-     tunes(silenced="after step 0")),
-], "every weight that was zero is zero")  # fmt: skip
-wrong(TUNE, [
-    ("the zeros were set once, at the end: in between, revived weights took part. Set them after "
-     "every step", tunes(silenced="at the end")),
-    ("nothing was learned: the network is as it was", lambda n, _b, r: tuned(n, [], r)),
-    (MOMENTUM, tunes(make=torch.optim.SGD)),
-    (MOMENTUM, tunes(make=made_anew)),
-    ("that is Adam: torch.optim.SGD with momentum 0.9 is asked for", tunes(make=torch.optim.Adam)),
-    ("learning_rate was not used: torch.optim.SGD(..., lr=learning_rate)",
-     tunes(make=lambda parameters, _rate: torch.optim.SGD(parameters, momentum=0.9))),
-    ("cross_entropy takes the logits as they are: no softmax before it",
+wrong(TUNE, "every weight that was zero is zero",
+    ("by its mask after every step", tunes(silenced="never")),
+    ("by its mask after every step", tunes(silenced="before every step")),
+    ("the zeros were set once, and momentum revived them", tunes(silenced="after step 0")),
+)  # fmt: skip
+wrong(TUNE, "the weights after these steps of SGD with momentum",
+    ("revived weights took part. Set them after every step", tunes(silenced="at the end")),
+    ("nothing was learned", lambda n, _b, r: tuned(n, [], r)),
+    ("without momentum", tunes(make=torch.optim.SGD)),
+    ("without momentum", tunes(make=made_anew)),
+    ("that is Adam", tunes(make=torch.optim.Adam)),
+    ("learning_rate was not used", tunes(make=lambda p, _rate: momentum_sgd(p, 1e-3))),
+    ("cross_entropy takes the logits as they are",
      tunes(loss=lambda logits, labels: F.cross_entropy(logits.softmax(1), labels))),
-    ("the gradients add up: optimizer.zero_grad() before each backward()", tunes(clear=False)),
-    ("the biases did not learn: give the optimizer all of network.parameters()",
-     tunes(make=of_weights_alone)),
+    ("the gradients add up", tunes(clear=False)),
+    ("the biases did not learn", tunes(make=of_weights_alone)),
     ("only the first batch was used", lambda n, batches, r: tuned(n, batches[:1], r)),
-    ("biases that were zero stayed zero: only weights have masks", tunes(biases_too=True)),
+    ("biases that were zero stayed zero", tunes(biases_too=True)),
     ("", lambda n, b, rate: tuned(n, b, 10 * rate)),
-], "the weights after these steps of SGD with momentum")  # fmt: skip
-wrong(TUNE, [
+)  # fmt: skip
+wrong(TUNE, "the network after training",
     ("return the network, not its loss", lambda *_i: 0.5),
-    ('make the masks permanent: torch.nn.utils.prune.remove(network.conv1, "weight")',
-     masks_of_torch_prune),
-], "the network after training")  # fmt: skip
-wrong(TUNE, [("", lambda *_i: lab.SimpleCNN((2, 3, 5)))], "a SimpleCNN(widths=(2, 3, 4))")
+    ('torch.nn.utils.prune.remove(network.conv1, "weight")', held_by_torch),
+)  # fmt: skip
+wrong(TUNE, "a SimpleCNN(widths=(2, 3, 4))", ("", lambda *_i: lab.SimpleCNN((2, 3, 5))))
 
 
 @functools.cache
@@ -718,7 +639,8 @@ def test_wrong_answer_is_wrong_and_its_mistake_is_named(at):
     lines = told(error)
     assert error.outcome == "wrong"
     assert lines["title"] == f"{check.title}: wrong"
-    assert lines.get("likely", "") == likely
+    assert likely in lines.get("likely", "")
+    assert bool(likely) == ("likely" in lines)
     assert expected in lines["expected"]
     assert lines["got"]
     assert lines["input"]
@@ -757,14 +679,21 @@ def raising(error):
 
 
 @every_check
-@pytest.mark.parametrize("words", [(), ("your code here",)])
-def test_stub_is_not_attempted(check, words):
+def test_stub_and_forgotten_return_and_what_is_no_function_are_named(check):
     def stub(*_inputs):
-        raise NotImplementedError(*words)
+        raise NotImplementedError(*said)
 
-    error = failure(check, stub)
-    assert error.outcome == "not attempted"
-    assert str(error) == f"{check.title}: not attempted\n  next      write the function's body"
+    for said in ((), ("your code here",)):  # noqa: B007
+        error = failure(check, stub)
+        assert error.outcome == "not attempted"
+        assert str(error) == f"{check.title}: not attempted\n  next      write the function's body"
+    lines = told(failure(check, lambda *_inputs: None))
+    assert lines["got"] == "None"
+    assert lines["likely"] == "the function ends without a `return`"
+    title = f"{check.title}: wrong"
+    for value, shown in ((7, "7"), (torch.zeros(2), "[0, 0]"), (None, "None")):
+        lines = told(failure(check, value))
+        assert lines == {"title": title, "expected": "a function", "got": shown}
 
 
 def typed(source, file="cell 3"):
@@ -783,7 +712,6 @@ def test_error_is_told_with_the_students_line():
         "def magnitude_mask(weight, amount):\n"
         "    return helper(weight) > amount\n"
     ))  # fmt: skip
-    assert error.outcome == "raised"
     title, given, said, at = str(error).splitlines()
     assert title == "Exercise 2, magnitude_mask: raised"
     assert given == "  input     weight = [3, -1, 2, -4], amount = 0.5"
@@ -793,57 +721,29 @@ def test_error_is_told_with_the_students_line():
     assert at == "  at        line 2: return weight.view(2, 3)"
 
 
-@every_check
-def test_error_in_a_function_of_a_file_is_told_with_its_line(check):
-    def divides(*_inputs):
-        return 1 / 0
-
-    error = failure(check, divides)
-    line = inspect.getsourcelines(divides)[1] + 1
-    assert error.outcome == "raised"
-    assert told(error)["error"] == "ZeroDivisionError: division by zero"
-    assert told(error)["at"] == f"line {line}: return 1 / 0"
+FROM_LIBRARY = "def magnitude_mask(weight, amount):\n    return copy.deepcopy(w for w in weight)"
 
 
-def test_line_is_the_students_where_the_error_comes_from_a_library():
-    line = "return copy.deepcopy(w for w in weight)"
-    function = typed(f"def magnitude_mask(weight, amount):\n    {line}\n")
-    assert told(failure(MASK, function))["at"] == f"line 2: {line}"
-
-
-def test_error_before_the_function_begins_has_no_line():
-    lines = told(failure(MASK, lambda weight: weight > 0))
-    assert lines["error"].startswith("TypeError: ")
-    assert "takes 1 positional argument but 2 were given" in lines["error"]
-    assert "at" not in lines
-
-
-def test_what_pytorch_has_not_implemented_is_an_error_and_no_stub():
-    error = failure(MASK, lambda weight, _amount: torch.randn(weight.shape, dtype=torch.int64))
-    assert error.outcome == "raised"
-    assert "not implemented for 'Long'" in told(error)["error"]
-
-
-def test_error_without_words_or_with_many_is_one_line():
-    wordy = ValueError("first\nsecond " + 500 * "x")
-    assert told(failure(MASK, raising(KeyError)))["error"] == "KeyError"
-    assert told(failure(MASK, raising(wordy)))["error"] == "ValueError: first"
-    endless = failure(MASK, raising(KeyError("x" * 1000)))
-    assert all(len(line) < 200 for line in str(endless).splitlines())
-
-
-@every_check
-def test_forgotten_return_is_named(check):
-    lines = told(failure(check, lambda *_inputs: None))
-    assert lines["got"] == "None"
-    assert lines["likely"] == "the function ends without a `return`"
-
-
-@every_check
-@pytest.mark.parametrize(("value", "shown"), [(7, "7"), (torch.zeros(2), "[0, 0]"), (None, "None")])
-def test_what_is_no_function_is_said_to_be_none(check, value, shown):
-    title = f"{check.title}: wrong"
-    assert told(failure(check, value)) == {"title": title, "expected": "a function", "got": shown}
+@pytest.mark.parametrize(
+    ("function", "error", "at"),
+    [
+        (lambda *_inputs: 1 / 0, "ZeroDivisionError: division by zero", "1 / 0"),
+        (typed(FROM_LIBRARY, "cell 4"), "cannot pickle", "line 2: return copy.deepcopy(w for"),
+        (lambda weight: weight > 0, "takes 1 positional argument but 2 were given", None),
+        (lambda w, _: torch.randn(w.shape, dtype=torch.int64), "implemented for 'Long'", "randn"),
+        (raising(KeyError), "KeyError", "raise error"),
+        (raising(ValueError("first\nsecond" + 500 * "x")), "ValueError: first", "raise error"),
+        (raising(KeyError("x" * 1000)), "KeyError: 'xxx", "raise error"),
+    ],
+)
+def test_errors_of_any_kind_are_one_line_each(function, error, at):
+    found = failure(MASK, function)
+    lines = told(found)
+    assert found.outcome == "raised"
+    assert lines["error"].endswith(error) or f"{error}" in lines["error"]
+    assert (at is None and "at" not in lines) or at in lines["at"]
+    assert "second" not in str(found)
+    assert all(len(line) < 200 for line in str(found).splitlines())
 
 
 def spoiled(check, spoil):
@@ -862,18 +762,12 @@ def spoiled(check, spoil):
     [
         (SPARSITY, lambda network: network[0].bias.data.add_(1e-6)),
         (SPARSITY, lambda network: network.append(nn.ReLU())),
-        (MASK, lambda weight, amount: weight.abs_()),
         (MASK, lambda weight, amount: weight.mul_(1 + 1e-6)),
         (GLOBAL, lambda weights, amount: weights["b"].abs_()),
         (GLOBAL, lambda weights, amount: weights.update(c=1)),
-        (SCAN, lambda network, *_rest: network.conv1.weight.data.zero_()),
         (SCAN, lambda network, amounts, split: split.images[0].zero_()),
-        (CHOICE, lambda scan, *_rest: scan.clear()),
         (CHOICE, lambda scan, amounts, *_rest: amounts.append(1)),
-        (NORMS, lambda weight: weight.abs_()),
-        (KEEP, lambda norms, amount: norms.mul_(2)),
         (REMOVE, lambda network, *_kept: setattr(network, "conv1", nn.Identity())),
-        (TUNE, lambda network, batches, _rate: network.conv2.weight.data.mul_(2)),
         (TUNE, lambda network, batches, _rate: batches.pop()),
     ],
 )
@@ -882,12 +776,7 @@ def test_change_of_the_input_is_named(check, spoil):
     assert lines["expected"] == "what the function was given is left as it was"
     assert lines["got"] == "it was changed in place"
     assert lines["likely"] == "work on a copy: tensor.clone(), copy.deepcopy(network)"
-
-
-def test_inputs_of_a_check_stay_whole():
-    cases = [(torch.tensor([3.0, -1.0]), 0.5)]
-    failure(MASK, lambda weight, amount: mask_by_argsort(weight.abs_(), amount), cases)
-    assert cases[0][0].tolist() == [3.0, -1.0]
+    check(RIGHT_OF[check])  # its own inputs are whole
 
 
 class Elsewhere:
@@ -924,7 +813,8 @@ def test_message_has_exactly_these_lines():
         "  input     weight = [3, -1, 2, -1], amount = 0.25",
         "  expected  exactly 1 weight removed",
         "  got       2 removed",
-        f"  likely    {TIES_GO}{CUT}",
+        "  likely    ties remove too many: `>` a threshold removes all that equal it. Rank the "
+        "weights and cut by position",
     ]
     assert str(error) == "\n".join(lines)
     assert error._render_traceback_() == lines
@@ -944,24 +834,16 @@ def test_inputs_are_shown_short():
     assert batches.endswith("..., learning_rate = 0.02")
 
 
-# ---------------------------------------------------------------- hostile answers
-
-
 @every_check
 def test_hostile_answer_is_wrong_in_clear_words(check):
-    for kind, (make, _shown) in HOSTILE.items():
+    for kind, (make, shown) in HOSTILE.items():
         error = failure(check, lambda *_inputs, make=make: make())
         assert error.outcome == "wrong", kind
         assert told(error)["expected"], kind
         assert told(error)["got"], kind
+        asked = GLOBAL if kind == "bool tensor that says yes" else MASK
+        assert check is not asked or shown in told(error)["got"], kind
         assert all(len(line) < 250 for line in str(error).splitlines()), kind
-
-
-@pytest.mark.parametrize("kind", HOSTILE)
-def test_hostile_answer_is_shown_by_its_kind(kind):
-    make, shown = HOSTILE[kind]
-    asked = GLOBAL if kind == "bool tensor that says yes" else MASK
-    assert shown in told(failure(asked, lambda *_inputs: make()))["got"]
 
 
 # ---------------------------------------------------------------- never right by mistake
@@ -1069,20 +951,19 @@ def designed(network, digits):
                         lambda _digits: network))  # fmt: skip
 
 
-def test_points_at_the_corners():
-    assert checks.design_points(0.988, 100_000) == 0
-    assert checks.design_points(0.988, 20_000) == 10
-    assert checks.design_points(1.0, 1) == 10
-    assert checks.design_points(1.0, 10**9) == 0
-    assert checks.design_points(0.9878, 1) == 0
-    assert checks.design_points(0.988, 44_721) == 5  # the geometric mean of the two
-
-
 @few_examples
 @given(st.integers(1, 200_000), st.integers(1, 200_000), st.floats(0, 1))
 def test_fewer_bytes_never_give_fewer_points(one, other, accuracy):
     few, many = sorted((one, other))
     assert 0 <= checks.design_points(accuracy, many) <= checks.design_points(accuracy, few) <= 10
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "size", "points"),
+    [(0.988, 10**5, 0), (0.988, 20_000, 10), (1.0, 1, 10), (0.9878, 1, 0), (0.988, 44_721, 5)],
+)
+def test_points_at_the_corners_and_at_the_geometric_mean(accuracy, size, points):
+    assert checks.design_points(accuracy, size) == points
 
 
 def test_network_that_is_good_enough_gets_its_points(some_digits, model, capsys):
@@ -1111,11 +992,6 @@ def with_values(model, value, place=slice(None)):
     return model
 
 
-def held_by_torch(model):
-    prune.l1_unstructured(model.fc1, "weight", amount=0.5)
-    return model
-
-
 ANSWER = "an answer N x 10 for images N x 1 x 28 x 28"
 NETWORK = "a SimpleCNN of any widths, or an nn.Sequential of PyTorch's layers"
 NAN = "fc1.weight with NaN"
@@ -1126,18 +1002,14 @@ NAN = "fc1.weight with NaN"
     [
         (lambda m: None, "a network", "None", "design_network ends without a `return`"),
         (lambda m: m.half(), "float32 tensors", "conv1.weight of torch.float16", "to prune"),
-        (lambda m: m.double(), "float32 tensors", "conv1.weight of torch.float64", "to prune"),
         (lambda m: with_values(m, torch.nan, 0), "finite weights", NAN, "diverged"),
         (lambda m: with_values(m, torch.inf, 0), "finite weights", NAN, "diverged"),
         (lambda m: with_values(m, 3e38), ANSWER, "not finite numbers", ""),
         (lambda m: m[:-1][:5], ANSWER, "outputs of shape (100, 32, 14, 14)", ""),
-        (lambda m: m[1:], ANSWER, "expected input", ""),
-        (lambda m: nn.Sequential(nn.Flatten(), nn.Linear(784, 5)), ANSWER, "out of bounds", ""),
-        (lambda m: nn.Sequential(nn.Flatten()), ANSWER, "no parameters", ""),
-        (lambda m: nn.Sequential(nn.MaxPool2d(2, return_indices=True)), ANSWER, "tuple", ""),
-        (held_by_torch, NETWORK, "do not fit", 'prune.remove(network.fc1, "weight")'),
+        (lambda m: nn.Sequential(nn.Flatten(), nn.Linear(784, 5)), ANSWER, "5 outputs", ""),
+        (lambda m: nn.Sequential(nn.Flatten()), ANSWER, "without parameters", ""),
+        (held_by_torch, NETWORK, "do not fit", 'prune.remove(network.conv1, "weight")'),
         (lambda m: m.state_dict(), NETWORK, "{conv1.weight: float32 tensor", ""),
-        (lambda m: UnknownNetwork(), NETWORK, "an object of type UnknownNetwork", ""),
         (lambda m: nn.Sequential(m, UnknownNetwork()), NETWORK, "layers of unknown kinds", ""),
         (lambda m: (m, 0.99), NETWORK, "(SimpleCNN(widths=(16, 32, 64)), 0.99)", ""),
     ],
@@ -1150,34 +1022,23 @@ def test_what_does_not_count_is_refused(some_digits, model, made, expected, got,
     assert likely in lines.get("likely", "")
 
 
-def test_hostile_network_is_refused(some_digits):
+def test_design_that_is_not_attempted_or_raises_or_is_hostile(some_digits):
+    for error, outcome in ((NotImplementedError, "not attempted"), (ZeroDivisionError, "raised")):
+        with pytest.raises(checks.CheckFailed, match=f"Exercise 8, design_network: {outcome}"):
+            checks.design_network(raising(error), some_digits)
     for make, _shown in HOSTILE.values():
         assert designed(make(), some_digits)["title"] == "Exercise 8, design_network: wrong"
 
 
-@pytest.mark.parametrize(
-    ("error", "outcome"), [(NotImplementedError, "not attempted"), (ZeroDivisionError, "raised")]
-)
-def test_design_that_is_not_attempted_or_raises(some_digits, error, outcome):
-    with pytest.raises(checks.CheckFailed) as caught:
-        checks.design_network(raising(error), some_digits)
-    assert caught.value.outcome == outcome
-    assert told(caught.value)["title"] == f"Exercise 8, design_network: {outcome}"
-
-
-def test_layers_count_as_they_are_and_not_as_the_class_has_them(some_digits, model):
+def test_layers_count_as_they_are_and_batch_norm_is_no_offence(some_digits, model):
     model.relu1 = nn.Identity()  # what is measured is the network the student has
-    lines = designed(model, some_digits)
     accuracy = lab.evaluate(model, some_digits.validation).accuracy
     assert accuracy < 0.988
-    assert f"{accuracy:.2%} of 500 images right" in lines["got"]
-
-
-def test_batch_norm_is_no_offence(some_digits):
-    """It counts its batches in an integer, the one tensor of a network that is not float32."""
-    network = nn.Sequential(nn.BatchNorm2d(1), nn.Flatten(), nn.Linear(784, 10))
-    lines = designed(network.eval(), some_digits)
-    assert lines["expected"] == "at least 98.8% of the validation images right"
+    assert f"{accuracy:.2%} of 500 images right" in designed(model, some_digits)["got"]
+    # It counts its batches in an integer, the one tensor of a network that is not float32.
+    network = nn.Sequential(nn.BatchNorm2d(1), nn.Flatten(), nn.Linear(784, 10)).eval()
+    enough = "at least 98.8% of the validation images right"
+    assert designed(network, some_digits)["expected"] == enough
 
 
 @pytest.fixture
