@@ -406,8 +406,6 @@ USUAL = {
         lambda desk: json.dumps(desk.solved())[:20_000],
         problem="the file is damaged (no JSON from line",
     ),
-    "not a notebook": Student(lambda desk: "[1, 2, 3]", problem="the file is no notebook"),
-    "empty": Student(lambda desk: "", problem="is empty"),
     "other assignment": Student(
         lambda desk: nbformat.writes(ANOTHER), problem="none of this assignment's cells"
     ),

@@ -77,18 +77,13 @@ def test_comments_stand_below_what_they_are_about() -> None:
     assert said.index("Nicelydone") < said.index("checks.global_masks(global_masks)")
 
 
-def test_graders_own_cells_stay_with_them() -> None:
-    marked = notebook()
-    scheme = new_markdown_cell("one point for the indices", metadata={"tags": [SCHEME]})
-    marked.cells.insert(3, scheme)
-    content = page("Ada", marked, PARTS, Standing(FULL, {}), RIGHT)
-    assert "one point for the indices" not in content
-
-
-def test_checks_are_shown_as_released_whatever_the_notebook_says() -> None:
+def test_checks_are_shown_as_released_and_graders_own_cells_not_at_all() -> None:
     content = made(ex1_check="print('right')", setup="print('mine')")
     assert "print('mine')" not in Page(content).code
     assert "checks.sparsity_and_bytes(sparsity_and_bytes)" in Page(content).code
+    marked = notebook()
+    marked.cells.insert(3, new_markdown_cell("one point", metadata={"tags": [SCHEME]}))
+    assert "one point" not in page("Ada", marked, PARTS, Standing(FULL, {}), RIGHT)
 
 
 def test_the_page_loads_nothing_and_runs_nothing() -> None:
@@ -99,32 +94,20 @@ def test_the_page_loads_nothing_and_runs_nothing() -> None:
     assert "default-src 'none'" in made()
 
 
-@pytest.mark.parametrize("place", ["told", "code", "raw", "name"])
-def test_what_a_student_writes_is_text(place: str) -> None:
-    marked, told, name = notebook(), dict(RIGHT), "Ada"
-    if place == "told":
-        told["ex1-check"] = HOSTILE
-    elif place == "code":
-        marked.cells.insert(4, new_code_cell(HOSTILE))
-    elif place == "raw":
-        marked.cells.insert(4, new_raw_cell(HOSTILE))
-    else:
-        name = HOSTILE
-    content = page(name, marked, PARTS, Standing({**FULL, "ex1-check": 0.0}, {}), told)
-    assert "<script>f()" in Page(content).code
-    deeds = Page(content)
-    assert "script" not in deeds.tags
-    assert "img" not in deeds.tags
+def test_what_a_student_writes_is_text() -> None:
+    marked, told = notebook(), {**RIGHT, "ex1-check": HOSTILE}
+    marked.cells[4:4] = [new_code_cell(HOSTILE), new_raw_cell(HOSTILE)]
+    deeds = Page(page(HOSTILE, marked, PARTS, Standing({**FULL, "ex1-check": 0.0}, {}), told))
+    # In the title, the heading, two cells, the summary of what failed, and at its place.
+    assert deeds.code.count("<script>f()") == 6
+    assert not deeds.tags & {"script", "img"}
     assert not deeds.handlers
 
 
-def test_formulas_of_the_assignment_are_drawn_and_those_of_students_shown() -> None:
+def test_formulas_are_drawn_if_they_are_the_assignments_and_can_be() -> None:
     content = made(q1_answer=r"about $\frac{a}{b}$ of it")
     assert content.count('<svg class="formula"') == made().count('<svg class="formula"') == 1
     assert r"<code>\frac{a}{b}</code>" in content
-
-
-def test_a_formula_that_cannot_be_drawn_costs_no_page() -> None:
     released = [replace(p, source=r"$\unheard{x}$") if p.name == "ex8" else p for p in PARTS]
     content = page("Ada", notebook(), released, Standing(FULL, {}), RIGHT)
     assert r"<code>\unheard{x}</code>" in content

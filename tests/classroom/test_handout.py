@@ -34,21 +34,16 @@ ELSEWHERE = "import os; os.umask(0o077)\nfrom pathlib import Path\n" + (
     "from classroom.handout.build import build; build(Path('out'), Path('project'))"
 )
 LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)\)")
-EXERCISES = [f"Exercise {number}" for number in range(1, 9)]
 CHECKS = [part.name for part in parts() if part.name.endswith("-check")]
 
 
 def python(folder, code):
     """Start Python elsewhere, at another time of day, with another order of sets."""
-    everywhere = {**os.environ, "PYTHONPATH": str(PROJECT), "TZ": "Pacific/Chatham"}
+    other = {"PYTHONPATH": str(PROJECT), "TZ": "Pacific/Chatham", "PYTHONHASHSEED": "1"}
     return subprocess.Popen(
-        [sys.executable, "-c", code],
-        cwd=folder,
-        env={**everywhere, "PYTHONHASHSEED": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+        [sys.executable, "-c", code], cwd=folder, env={**os.environ, **other}, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
 
 
 def finish(process):
@@ -82,8 +77,11 @@ def copy_project(target):
 
 
 @pytest.fixture(scope="module")
-def dist(builds):
-    return builds[0]
+def unpacked(builds, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("student")
+    with zipfile.ZipFile(builds[0] / "eai-lab2-handout.zip") as file:
+        file.extractall(folder)
+    return folder / "eai-lab2"
 
 
 @pytest.fixture(scope="module")
@@ -100,14 +98,6 @@ def students(files):
 @pytest.fixture(scope="module")
 def source():
     return nbformat.read(SOURCE, as_version=4)
-
-
-@pytest.fixture(scope="module")
-def unpacked(dist, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("student")
-    with zipfile.ZipFile(dist / "eai-lab2-handout.zip") as file:
-        file.extractall(folder)
-    return folder / "eai-lab2"
 
 
 def validate(path):
@@ -144,10 +134,15 @@ def errors(cell):
 # What is in the zip file
 
 
-def test_contents(unpacked, files):
+def test_all_that_students_need_is_in_and_nothing_else(unpacked, files):
     assert [path.name for path in unpacked.parent.iterdir()] == ["eai-lab2"]
-    for name in ("README.md", "LICENSE", "Makefile", "pyproject.toml", "environment.yml"):
-        assert name in files
+    tops = {name.split("/")[0] for name in files}
+    assert tops == {
+        *("README.md", "LICENSE", "Makefile", "pyproject.toml", "environment.yml"),
+        *("lab2_pruning.ipynb", "notebooks", "labutils", "data", "models", "benchmarks"),
+    }
+    unwanted = re.compile(r"__pycache__|\.pyc$|-ubyte$|checkpoint|/\.|\.lock$|assignment|make_")
+    assert [name for name in files if unwanted.search(name)] == []
     lessons = sorted((PROJECT / "notebooks").glob("[0-9]*.ipynb"))
     assert [path.stem[:2] for path in lessons] == ["00", "01", "02", "03", "04", "05", "06"]
     package = [p for p in (PROJECT / "labutils").rglob("[!.]*.*") if p.suffix != ".pyc"]
@@ -159,32 +154,15 @@ def test_contents(unpacked, files):
         assert files[path.relative_to(PROJECT).as_posix()] == path.read_bytes()
 
 
-def test_nothing_else_is_in(files):
-    tops = {name.split("/")[0] for name in files}
-    assert tops == {
-        *("README.md", "LICENSE", "Makefile", "pyproject.toml", "environment.yml"),
-        *("lab2_pruning.ipynb", "notebooks", "labutils", "data", "models", "benchmarks"),
-    }
-    unwanted = re.compile(r"__pycache__|\.pyc$|-ubyte$|checkpoint|/\.|\.lock$|assignment|make_")
-    assert [name for name in files if unwanted.search(name)] == []
-
-
-def test_two_builds_give_the_same_bytes(builds):
-    one, other, _ = builds
+def test_two_builds_give_the_same_bytes_and_keep_no_clock_and_no_umask(builds):
+    one, other, said = builds
     for name in ("eai-lab2-handout.zip", "handout.html"):
         assert (one / name).read_bytes() == (other / name).read_bytes(), name
-
-
-def test_archive_keeps_no_clock_and_no_umask(dist):
-    entries = zipfile.ZipFile(io.BytesIO((dist / "eai-lab2-handout.zip").read_bytes())).infolist()
+    entries = zipfile.ZipFile(one / "eai-lab2-handout.zip").infolist()
     assert [entry.filename for entry in entries] == sorted(entry.filename for entry in entries)
-    for entry in entries:
-        assert entry.date_time == (1980, 1, 1, 0, 0, 0)
-        assert entry.external_attr >> 16 == 0o100644
-
-
-def test_the_command_says_what_it_made(builds):
-    _, _, said = builds
+    assert {(entry.date_time, entry.external_attr >> 16) for entry in entries} == {
+        ((1980, 1, 1, 0, 0, 0), 0o100644)
+    }
     assert re.search(r"eai-lab2-handout\.zip: \d+ files, \d+\.\d MB, SHA-256 [0-9a-f]{64}\n", said)
     assert "handout.html\n" in said
     assert "handout.pdf" in said
@@ -213,10 +191,8 @@ def test_no_secret_line_is_in_any_file(files, source):
     assert len(telling) > 80
     assert any("Marking scheme" in line for line in telling)
     for line in telling:
-        as_text, in_json = line.encode(), json.dumps(line, ensure_ascii=False)[1:-1].encode()
-        for name, content in files.items():
-            assert as_text not in content, (line, name)
-            assert in_json not in content, (line, name)
+        for text in (line, json.dumps(line, ensure_ascii=False)[1:-1]):  # as it is in a notebook
+            assert [name for name, content in files.items() if text.encode() in content] == []
     for mark in ("BEGIN SOLUTION", "HIDDEN TESTS", "Marking scheme", "MARK SCHEME"):
         assert mark.encode() not in files["lab2_pruning.ipynb"]
 
@@ -246,12 +222,9 @@ def test_a_planted_line_is_found(source, name, secret, written):
         leaks.refuse({name: content.encode()}, leaks.secrets(source))
 
 
-def test_lines_that_say_nothing_are_no_leak(source):
+def test_short_lines_are_no_leak_and_a_solution_without_marks_is_secret_altogether(source):
     harmless = b"import torch\nfrom labutils import checks\nbreak\nreturn best\nchecks.tune(\n"
     leaks.refuse({"labutils/x.py": harmless}, leaks.secrets(source))
-
-
-def test_a_solution_without_marks_is_secret_altogether(source):
     cell = next(cell for cell in source.cells if cell.id == "ex2-solution")
     unmarked = re.sub(r".*(BEGIN|END) SOLUTION\n?", "", cell.source)
     cell = nbformat.from_dict({**cell, "source": unmarked})
@@ -280,49 +253,30 @@ def test_nothing_is_written_with_a_leak(quick, monkeypatch, tmp_path, source):
 # The students' notebook
 
 
-def test_notebook_is_what_grading_expects(students, source):
+def test_notebook_is_what_grading_expects_with_a_stub_for_every_solution(students, source):
     assert [cell.id for cell in students.cells] == [cell.id for cell in source.cells]
     for given, whole in zip(students.cells, source.cells, strict=True):
         assert whole.metadata.nbgrader.items() <= given.metadata.nbgrader.items()
         assert set(given.metadata) <= {"nbgrader", "deletable", "editable"}
         assert given.get("outputs", []) == []
         assert given.get("execution_count") is None
+        if given.metadata.nbgrader.solution:
+            stub = "    # YOUR CODE HERE\n    raise NotImplementedError"
+            assert given.source.endswith(stub if given.cell_type == "code" else "YOUR ANSWER HERE")
     nbformat.validate(students)
 
 
-def test_notebook_has_a_stub_for_every_solution(students):
-    for cell in students.cells:
-        if cell.metadata.nbgrader.solution:
-            stub = "    # YOUR CODE HERE\n    raise NotImplementedError"
-            assert cell.source.endswith(stub if cell.cell_type == "code" else "YOUR ANSWER HERE")
-
-
-def test_blank_notebook_stops_at_the_first_check_and_not_before(blank):
-    _, ran = blank
-    failing = [cell.id for cell in ran.cells if errors(cell)]
-    assert failing == CHECKS
-    for cell in ran.cells:
-        streams = [o.name for o in cell.get("outputs", []) if o.output_type == "stream"]
-        assert "stderr" not in streams, cell.id
-        if cell.id == "ex1-check":
-            break
-
-
-@pytest.mark.parametrize("check", CHECKS)
-def test_every_check_of_the_blank_notebook_says_not_attempted(blank, check):
-    _, ran = blank
-    (said,) = errors(next(cell for cell in ran.cells if cell.id == check))
-    assert re.match(rf"Exercise {check[2]}, \w+: not attempted\n", said)
-
-
-def test_blank_notebook_ran_with_what_is_in_the_zip(blank, unpacked):
-    _, ran = blank
+def test_blank_notebook_fails_at_its_checks_and_nowhere_else(blank, unpacked, students):
+    result, ran = blank
+    said = {cell.id: errors(cell) for cell in ran.cells if errors(cell)}
+    assert list(said) == CHECKS
+    for check, texts in said.items():
+        assert re.match(rf"Exercise {check[2]}, \w+: not attempted\n", *texts)
+    first = [cell.id for cell in ran.cells].index("ex1-check")
+    outputs = [o for cell in ran.cells[: first + 1] for o in cell.get("outputs", [])]
+    assert "stderr" not in [o.get("name") for o in outputs]
     where = Path(ran.cells[-1].outputs[0].data["text/plain"].strip("'"))
     assert where.resolve() == (unpacked / "labutils" / "__init__.py").resolve()
-
-
-def test_validator_fails_every_check_and_answer_of_the_blank_notebook(blank, students):
-    result, _ = blank
     visible = {cell.source for cell in students.cells if cell.id in CHECKS}
     assert {cell["source"] for cell in result["failed"]} == {*visible, "YOUR ANSWER HERE"}
     assert result.keys() == {"failed"}
@@ -352,14 +306,13 @@ def text_of(name, content):
 
 
 def test_links_lead_somewhere(files):
-    checked = 0
-    for name, content in files.items():
-        if name.endswith((".md", ".ipynb")):
-            for target in LINK.findall(text_of(name, content)):
-                checked += 1
-                path = os.path.normpath(Path(name).parent / target).replace(os.sep, "/")
-                assert path in files, f"{name} links to {target}"
-    assert checked > 10
+    targets = [
+        (name, os.path.normpath(Path(name).parent / target).replace(os.sep, "/"))
+        for name, content in files.items() if name.endswith((".md", ".ipynb"))
+        for target in LINK.findall(text_of(name, content))
+    ]  # fmt: skip
+    assert len(targets) > 10
+    assert [(name, target) for name, target in targets if target not in files] == []
 
 
 def test_instruction_names_what_is_there(files):
@@ -397,32 +350,31 @@ def test_make_lab_opens_the_assignment(unpacked):
 
 
 @pytest.fixture(scope="module")
-def page(dist):
-    return (dist / "handout.html").read_text(encoding="utf-8")
+def page(builds):
+    return (builds[0] / "handout.html").read_text(encoding="utf-8")
 
 
-def test_page_loads_nothing(page):
+def test_page_loads_nothing_and_its_formula_is_drawn(page):
     assert not re.search(r"<(script|link|img|iframe)\b", page)
     assert not re.search(r"""(src|href|url)\s*[=(]\s*["']?(https?:)?//""", page)
     assert "@import" not in page
+    (drawn,) = re.findall(r'<svg class="formula".*?</svg>', page)
+    assert r"\log(100\,000 / \text{bytes})" in html.unescape(drawn)
+    assert len(re.search(r'<path d="([^"]+)"', drawn)[1]) > 1000
+    assert "$" not in re.sub(r"<svg.*?</svg>", "", page)
 
 
-def test_page_has_every_exercise_with_points_and_minutes(page):
+def test_page_has_every_exercise_and_stub_and_no_hint_and_no_check(page):
     text = html.unescape(re.sub(r"<[^>]+>", "", page))
     points = columns(parts())
-    for exercise in (*EXERCISES, "Question 1", "Question 2"):
-        (head,) = re.findall(rf"^{exercise}\b.* · .*$", text, flags=re.MULTILINE)
+    for exercise in points:
+        (head,) = re.findall(rf"^{exercise.capitalize()}\b.* · .*$", text, flags=re.MULTILINE)
         worth = re.search(r"· (\d+) minutes.* · (\d+) points$", head)
-        assert float(worth[2]) == points[exercise.lower()], head
+        assert float(worth[2]) == points[exercise], head
     rows = re.findall(r"<tr>\s*<td>(.*?)</td>.*?<td.*?>(\d+)</td>\s*<td.*?>(\d+)</td>", page, re.S)
     assert sum(int(minutes) for _, minutes, _ in rows) == 90
     assert sum(int(row[2]) for row in rows) == 100 == sum(points.values())
-    for number, _, worth in rows[:-1]:
-        assert int(worth) == points[f"exercise {number}"]
-
-
-def test_page_has_every_stub_and_no_hint_and_no_check(page):
-    text = html.unescape(re.sub(r"<[^>]+>", "", page))
+    assert [int(row[2]) for row in rows[:-1]] == list(points.values())[: len(rows) - 1]
     for part in parts():
         for function in part.functions if part.kind == "solution" else ():
             assert f"def {function}(" in text
@@ -431,20 +383,13 @@ def test_page_has_every_stub_and_no_hint_and_no_check(page):
         assert left_out not in page
 
 
-def test_formula_is_drawn(page):
-    (drawn,) = re.findall(r'<svg class="formula".*?</svg>', page)
-    assert r"\log(100\,000 / \text{bytes})" in html.unescape(drawn)
-    assert len(re.search(r'<path d="([^"]+)"', drawn)[1]) > 1000
-    assert "$" not in re.sub(r"<svg.*?</svg>", "", page)
-
-
 def test_formula_with_an_unknown_command_is_told():
     with pytest.raises(ValueError, match=r"The formula '\\\\unheard\{of\}' cannot be drawn"):
         formula(r"\unheard{of}")
 
 
-def test_pdf_is_printed(dist, builds):
-    _, _, said = builds
+def test_pdf_is_printed(builds):
+    dist, _, said = builds
     if "no handout.pdf" in said:
         pytest.skip(said.splitlines()[-1])
     content = (dist / "handout.pdf").read_bytes()

@@ -33,48 +33,41 @@ def until_stopped(steps: Iterator[str]) -> list[str]:
     return done
 
 
-def failing(error: Exception, *, pressed: bool) -> None:
-    with Interrupts():
-        if pressed:
-            press()
-        raise error
-
-
-def test_it_waits_until_it_is_obeyed() -> None:
+def test_it_waits_until_it_is_obeyed_and_the_second_one_does_not() -> None:
     steps = until_stopped(grading(pressing=(1,), obeying=True))
     assert steps == ["begin 0", "end 0", "begin 1", "end 1"]
-
-
-def test_the_second_one_counts_at_once() -> None:
     steps = until_stopped(grading(pressing=(0, 1), obeying=False))
     assert steps == ["begin 0", "end 0", "begin 1"]
 
 
+def failing(*, pressed: bool) -> None:
+    with Interrupts():
+        if pressed:
+            press()
+        raise RuntimeError("a helper program was stopped")
+
+
 def test_what_fails_of_it_is_the_interrupt() -> None:
     with pytest.raises(KeyboardInterrupt):
-        failing(RuntimeError("a helper program was stopped"), pressed=True)
-    with pytest.raises(RuntimeError, match="by itself"):
-        failing(RuntimeError("by itself"), pressed=False)
+        failing(pressed=True)
+    with pytest.raises(RuntimeError, match="a helper program was stopped"):
+        failing(pressed=False)
 
 
-def test_outside_all_is_as_before() -> None:
-    before = signal.getsignal(signal.SIGINT)
-    with Interrupts():
-        assert signal.getsignal(signal.SIGINT) != before
-    assert signal.getsignal(signal.SIGINT) == before
-    with pytest.raises(KeyboardInterrupt):
-        press()
-
-
-def test_another_thread_than_the_main_one_changes_nothing() -> None:
+def test_outside_and_in_another_thread_than_the_main_one_all_is_as_before() -> None:
     before, inside = signal.getsignal(signal.SIGINT), []
 
-    def in_a_thread() -> None:
+    def grade_nothing() -> None:
         with Interrupts() as interrupts:
             interrupts.obey()
             inside.append(signal.getsignal(signal.SIGINT))
 
-    thread = threading.Thread(target=in_a_thread)
+    thread = threading.Thread(target=grade_nothing)
     thread.start()
     thread.join()
     assert inside == [before]
+    grade_nothing()
+    assert inside[1] != before
+    assert signal.getsignal(signal.SIGINT) == before
+    with pytest.raises(KeyboardInterrupt):
+        press()

@@ -4,6 +4,7 @@ import base64
 import contextlib
 import json
 import math
+import re
 import tracemalloc
 import zlib
 
@@ -134,10 +135,9 @@ def test_networks_of_any_widths_come_back(widths):
         nn.Sequential(nn.Sequential(nn.Conv2d(1, 4, (3, 5))), nn.BatchNorm2d(4), nn.PReLU(4)),
         nn.Sequential(nn.MaxPool2d((2, 3)), nn.AdaptiveAvgPool2d((2, None)), nn.Upsample((9, 9))),
         nn.Sequential(nn.ConstantPad2d((1, 2, 3, 4), 0.5), nn.GELU("tanh"), nn.Softmax(1)),
-        nn.Sequential(nn.Flatten(), nn.Linear(784, 10)).half(),
         nn.Sequential(nn.Flatten(), nn.Linear(784, 10)).double(),
     ],
-    ids=range(7),
+    ids=range(6),
 )
 def test_sequential_networks_come_back(network):
     found = sent(network)
@@ -200,9 +200,9 @@ def network_of(architecture, state=(), **structure):
     return {"network": [{"architecture": architecture, **structure}, list(state)]}
 
 
-def in_lists(value, levels, kind="list"):
+def in_lists(value, levels):
     for _ in range(levels):
-        value = {kind: [value]}
+        value = {"list": [value]}
     return value
 
 
@@ -213,10 +213,7 @@ def in_keys(levels):
     return value
 
 
-def cut_short(text):
-    return base64.b64encode(base64.b64decode(text)[:-6]).decode()
-
-
+ONE, FOUR_BOOLS = tensor_of()["tensor"], tensor_of("bool", (4,))["tensor"]
 BOMB = coded(bytes(20_000_000))  # 20 kB that become 20 MB
 PARTS = "its parts are not those of any kind"
 KEY = "the key of a dict is neither a word nor a number"
@@ -224,24 +221,17 @@ DEEP, SHAPE = "it is nested too deeply", "a tensor has an impossible shape"
 TOO_MUCH, FEW = "its tensors take more than 200,000,000 bytes", "not enough values to unpack"
 NO_PACKED_VALUE = {
     "a bare list": ([1, 2], "a list does not name one kind"),
-    "two keys": ({"list": [], "tuple": []}, "a dict does not name one kind"),
     "no key": ({}, "a dict does not name one kind"),
-    "a tuple": ((1,), "a tuple does not name one kind"),
-    "bytes": (b"x", "a bytes does not name one kind"),
     "unknown kind": ({"program": "rm"}, "there is no kind 'program'"),
     "long kind": ({"x" * 10_000: 1}, "there is no kind 'xxx"),
     "endless number": (10**400, "an integer has more than 64 bits"),
     "too deep": (in_lists(1, DEEPEST + 2), DEEP),
     "5,000 lists deep": (in_lists(1, 5000), DEEP),
-    "5,000 tuples deep": (in_lists(1, 5000, "tuple"), DEEP),
     "5,000 keys deep": (in_keys(5000), KEY),
     "list of nothing": ({"list": None}, PARTS),
-    "list of a number": ({"list": 7}, PARTS),
-    "list as a key": ({"dict": [[{"list": []}, 1]]}, KEY),
     "tensor as a key": ({"dict": [[tensor_of(), 1]]}, KEY),
     "dict of triples": ({"dict": [[1, 2, 3]]}, "too many values to unpack"),
     "dict of numbers": ({"dict": [1]}, PARTS),
-    "foreign of a list": ({"foreign": [[]]}, "a list is no name"),
     "foreign, deep": ({"foreign": in_lists(1, 5000)}, "a dict is no name"),
     "tensor of two": ({"tensor": ["float32", [1]]}, FEW),
     "unknown dtype": (tensor_of("float7"), "there is no dtype 'float7'"),
@@ -250,7 +240,6 @@ NO_PACKED_VALUE = {
     "negative shape": (tensor_of(shape=(-1,)), SHAPE),
     "fractional shape": (tensor_of(shape=(1.0,)), SHAPE),
     "shape of truth": (tensor_of(shape=(True,)), SHAPE),
-    "shape in words": (tensor_of(shape="1"), SHAPE),
     "shape of a number": (tensor_of(shape=1), PARTS),
     "claimed size": (tensor_of(shape=(10**15,)), TOO_MUCH),
     "absurd size": (tensor_of(shape=(10**18,) * 9), TOO_MUCH),
@@ -262,17 +251,12 @@ NO_PACKED_VALUE = {
     "base64 of another alphabet": (tensor_of(text="\u00e9"), "string argument should contain"),
     "base64 of a number": (tensor_of(text=7), PARTS),
     "no zlib": (tensor_of(text="AAAA"), "a tensor cannot be read: Error"),
-    "cut short": (tensor_of(shape=(9,), text=cut_short(coded(bytes(range(36))))), "of 36 bytes"),
-    "split of one": ({"split": [tensor_of()["tensor"]]}, PARTS),
-    "split that disagrees": (
-        {"split": [tensor_of()["tensor"], tensor_of("bool", (4,))["tensor"]]},
-        "1 images but 4 labels",
-    ),
-    "split of numbers": ({"split": [tensor_of(shape=())["tensor"]] * 2}, PARTS),
+    "cut short": (tensor_of(shape=(9,), text=coded(bytes(range(36)))[:-12]), "of 36 bytes"),
+    "split of one": ({"split": [ONE]}, PARTS),
+    "split that disagrees": ({"split": [ONE, FOUR_BOOLS]}, "1 images but 4 labels"),
     "network of nothing": ({"network": None}, PARTS),
     "network in one part": ({"network": [{}]}, FEW),
     "network without architecture": ({"network": [{}, []]}, PARTS),
-    "network without structure": ({"network": [[], []]}, PARTS),
     "architecture of 5,000 lists": (network_of(in_lists(1, 5000)), "a dict is no name"),
     "tensor without a name": (network_of("SimpleCNN", [[7, ["bool", [], FOUR]]]), "is no name"),
     "tensor of a bomb": (
@@ -315,14 +299,10 @@ def test_what_was_never_packed_is_refused_in_one_sentence_and_without_memory(kin
     packed, reason = NO_PACKED_VALUE[kind]
     found, taken = spent(packed)
     assert isinstance(found, ValueError)
-    said = str(found)
-    assert said.startswith("This is no packed value: ")
-    assert reason in said
-    assert said.count("This is no packed value") == 1
-    assert said.endswith(".")
-    assert not said.endswith("..")
-    assert "\n" not in said
-    assert len(said) < 200
+    assert re.fullmatch(r"This is no packed value: .*[^.]\.", str(found))
+    assert str(found).count("This is no packed value") == 1
+    assert reason in str(found)
+    assert len(str(found)) < 200
     assert taken < 5_000_000
 
 
@@ -337,26 +317,22 @@ def layer_of(kind, *options):
     "packed",
     [
         network_of("SimpleCNN", widths=[10**9] * 3),
-        network_of("SimpleCNN", widths=[10**30] * 3),
         network_of("LeNet300", widths=[100_000, 100_000]),
         network_of("LeNet5", widths=[-1, 2, 3]),
         network_of("SimpleCNN", widths=[1, 1]),
-        network_of("SimpleCNN", widths=None),
         network_of("SimpleCNN"),
         network_of("ResNet50", widths=[1]),
         network_of("x" * 10_000),
         layer_of("Linear", LINEAR),
         layer_of("Linear", {**LINEAR, "device": "cpu"}),
-        layer_of("Linear", {**LINEAR, "dtype": None}),
         layer_of("Sequential", {"layers": [["0", "Linear", {**LINEAR, "device": "cpu"}]]}),
         layer_of("LazyLinear", {"out_features": 3}),
         layer_of("__import__", {}),
-        layer_of("ReLU"),
         network_of("Sequential", layers=7),
         network_of("Sequential", [["0.weight", ["int64", [2, 2], coded(bytes(32))]]],
                    layers=[["0", "Linear", {"in_features": 2, "out_features": 2}]]),
     ],
-    ids=range(18),
+    ids=range(14),
 )  # fmt: skip
 def test_an_impossible_network_is_a_misfit_and_takes_no_memory(packed):
     found, taken = spent(packed)
