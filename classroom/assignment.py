@@ -30,19 +30,14 @@ PROVIDED = {
 class Part:
     """A cell of the assignment.
 
-    Attributes
-    ----------
-    name : nbgrader's grade_id, the same in every version
-    kind : "text", "code" (given, locked), "solution", "check" (graded by a program) or "answer"
-        (graded by hand)
-    source : as the teacher wrote it, or as the students get it
-    points : at most
+    Its kind is "text", "code" (given, locked), "solution", "check" (graded by a program) or
+    "answer" (graded by hand).
     """
 
-    name: str
+    name: str  # nbgrader's grade_id, the same in every version
     kind: str
-    source: str
-    points: float
+    source: str  # as the teacher wrote it, or as the students get it
+    points: float  # at most
 
     @property
     def exercise(self) -> str:

@@ -14,9 +14,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from classroom.harmless import printable
+from classroom.harmless import printable, some
 from classroom.incoming import OUTSIDE, File, files_in, load, unzipped
-from classroom.wording import some
 
 LARGEST_NOTEBOOK = 20_000_000  # bytes, unpacked
 
@@ -33,23 +32,16 @@ _COPY = re.compile(r" ?\((\d{1,9})\)$|[-_](\d{1,9})$")  # how browsers and platf
 class Submission:
     """What one student handed in.
 
-    Attributes
-    ----------
-    student : identifier, stable across runs and safe as a folder's name: letters, digits,
-        ``.``, ``_`` and ``-``, never empty, no leading dot
-    name : the student as the learning platform wrote them
-    content : the notebook's bytes, None if there is none to be graded
-    handed_in_as : path, inside what was given, of the chosen file or of what was found
-    problem : why it cannot be graded, in one sentence, or None
-    notes : what a teacher should know, a sentence each
+    `student` identifies them, the same in every run, and is safe as a folder's name: letters,
+    digits, ``.``, ``_`` and ``-``, never empty, no leading dot.
     """
 
     student: str
-    name: str
-    content: bytes | None
-    handed_in_as: str
-    problem: str | None
-    notes: tuple[str, ...]
+    name: str  # as the learning platform wrote it
+    content: bytes | None  # of the notebook, None if there is none to be graded
+    handed_in_as: str  # path, inside what was given, of the chosen file or of what was found
+    problem: str | None  # why it cannot be graded, in one sentence
+    notes: tuple[str, ...]  # what a teacher should know, a sentence each
 
 
 def collect(submissions: Path, notebook: str = "lab2_pruning") -> list[Submission]:

@@ -34,47 +34,30 @@ DESIGN = "design_network"
 
 @dataclass
 class Mark:
-    """What one check gave.
+    """What one check gave."""
 
-    Attributes
-    ----------
-    outcome : "right", "wrong", "raised" or "not attempted"
-    points : of the possible ones
-    text : for the student; shows inputs and answers, never the code of hidden tests
-    """
-
-    outcome: str
+    outcome: str  # "right", "wrong", "raised" or "not attempted"
     points: float
-    text: str
+    text: str  # for the student; shows inputs and answers, never the code of hidden tests
 
 
 @dataclass
 class Result:
-    """What the examination of one submission gave.
+    """What the examination of one submission gave."""
 
-    Attributes
-    ----------
-    marks : by name of the check
-    remarks : for the teacher
-    problem : "" or why the submission could not be graded
-    network : fingerprint of the network handed in, to find equal ones
-    solutions : the student's code by name of its cell, likewise
-    seconds : that the examination took
-    """
-
-    marks: dict[str, Mark] = field(default_factory=dict)
-    remarks: list[str] = field(default_factory=list)
-    problem: str = ""
-    network: str = ""
-    solutions: dict[str, str] = field(default_factory=dict)
+    marks: dict[str, Mark] = field(default_factory=dict)  # by name of the check
+    remarks: list[str] = field(default_factory=list)  # for the teacher
+    problem: str = ""  # why the submission could not be graded
+    network: str = ""  # fingerprint of the network handed in, to find equal ones
+    solutions: dict[str, str] = field(default_factory=dict)  # likewise, by name of the cell
     seconds: float = 0.0
 
 
 class Elsewhere:
-    """Stands for a student's function: calling it asks the student's process."""
+    """Stands for a student's function, or the network that it gave: the checks ask it."""
 
-    def __init__(self, session: Session, name: str) -> None:
-        self._session, self._name = session, name
+    def __init__(self, name: str, ask: Callable[..., Attempt]) -> None:
+        self._name, self._ask = name, ask
         self.answer: object = None
 
     def __call__(self, *_arguments: object) -> None:
@@ -83,21 +66,9 @@ class Elsewhere:
 
     def attempt_elsewhere(self, *arguments: object) -> Attempt:
         """Call the function where it is."""
-        seconds = self._session.limits.design if self._name == DESIGN else None
-        found = self._session.call(self._name, *arguments, seconds=seconds)
+        found = self._ask(*arguments)
         self.answer = found.result
         return found
-
-
-class HandedIn(Elsewhere):
-    """Stands for `design_network`, which ran on the student's machine."""
-
-    def __init__(self, network: object) -> None:
-        self.answer = network
-
-    def attempt_elsewhere(self, *_arguments: object) -> Attempt:
-        """Return the network that travelled in the notebook."""
-        return Attempt(self.answer)
 
 
 def examine(content: bytes, course: Path, limits: Limits, *, unsafe: bool = False) -> Result:
@@ -105,15 +76,14 @@ def examine(content: bytes, course: Path, limits: Limits, *, unsafe: bool = Fals
     began, result = time.monotonic(), Result()
     released, source = parts(course_file(course, "release")), parts(course_file(course, "source"))
     try:
-        notebook = read(content)
-        work = restore(notebook, released)
+        work = restore(read(content), released)
     except NotThisAssignment as error:
         result.problem = str(error)
         return result
     result.remarks = work.remarks
     session = Session(limits, unsafe)
     try:
-        _Examiner(work, released, {p.name: p for p in source}, session, result).go_through()
+        _Examiner(work, released, source, session, result).go_through()
     except OutOfTime:
         result.problem = f"it took longer than {limits.total:g} s: " + "; ".join(
             [f"{name} {why}" for name, why in session.left_out.items()] or ["many cells are slow"]
@@ -150,18 +120,12 @@ class _Examiner:
     """Goes through one student's work."""
 
     def __init__(
-        self,
-        work: Work,
-        released: list[Part],
-        source: dict[str, Part],
-        session: Session,
-        result: Result,
+        self, work: Work, released: list[Part], source: list[Part], session: Session, result: Result
     ) -> None:
-        self.work, self.source, self.session, self.result = work, source, session, result
-        self.blank = {part.name: part.source for part in released}
-        self.by_function = {
-            f: part.name for part in released if part.kind == "solution" for f in part.functions
-        }
+        self.work, self.session, self.result = work, session, result
+        self.blank, self.source = ({p.name: p for p in given} for given in (released, source))
+        solutions = [part for part in released if part.kind == "solution"]
+        self.by_function = {f: part.name for part in solutions for f in part.functions}
         self.errors: dict[str, str] = {}
 
     def go_through(self) -> None:
@@ -175,12 +139,11 @@ class _Examiner:
                 self._run(step, number)
 
     def _run(self, step: Step, number: int) -> None:
-        name = step.part.name if step.part else f"cell {number}"
+        name, kind = (step.part.name, step.part.kind) if step.part else (f"cell {number}", "")
         code = step.cell.source
-        given = step.part is not None and step.part.kind == "code"
-        if not given:
+        if kind != "code":
             self.result.remarks += [f"{name} {clause}" for clause in oddities(code)]
-        if step.part and step.part.kind == "solution" and code != self.blank[name]:
+        if kind == "solution" and code != self.blank[name].source:
             self.result.solutions[name] = _plain(code)
         error = self.session.run(name, code)
         if error:
@@ -190,9 +153,12 @@ class _Examiner:
         """Run a check, hidden tests included, on the answers of the student's functions."""
         wanted = [f for f in self.by_function if f in _names(part.source)]
         for function in wanted:
-            borrowed = self._borrowed(self.by_function[function])
-            if borrowed:
-                return Mark("wrong", 0, f"{function}: wrong\n  likely    {borrowed}")
+            solution = self.by_function[function]
+            found = uses(self.result.solutions.get(solution, ""), PROVIDED.get(solution, set()))
+            if found:
+                self.result.remarks.append(f"{solution} calls {found[0]} of labutils")
+                own = f"{found[0]} of labutils is there to go on with: write the function yourself"
+                return Mark("wrong", 0, f"{function}: wrong\n  likely    {own}")
         stand_ins = {function: self._stand_in(function, step) for function in wanted}
         space = {"lab": lab, "checks": checks, "torch": torch, "digits": digits(), **stand_ins}
         try:
@@ -219,24 +185,19 @@ class _Examiner:
             )
         return Mark("right", points, f"{told}On the 10,000 test images it is right for {unseen}.\n")
 
-    def _stand_in(self, function: str, step: Step) -> Callable:
-        if function == DESIGN:
-            network = _handed_in(step.cell)
-            if network is not None:
-                if self.by_function[function] not in self.result.solutions:
-                    self.result.remarks.append("a network came without the code that made it")
-                return HandedIn(network)
-            if self.by_function[function] in self.result.solutions:
-                self.result.remarks.append("no network came with the notebook; it was made anew")
-        return Elsewhere(self.session, function)
-
-    def _borrowed(self, solution: str) -> str:
-        code = self.result.solutions.get(solution, "")
-        found = uses(code, PROVIDED.get(solution, set()))
-        if not found:
-            return ""
-        self.result.remarks.append(f"{solution} calls {found[0]} of labutils")
-        return f"{found[0]} of labutils is there to go on with: write the function yourself"
+    def _stand_in(self, function: str, step: Step) -> Elsewhere:
+        if function != DESIGN:
+            return Elsewhere(function, functools.partial(self.session.call, function))
+        network = _handed_in(step.cell)
+        with_code = self.by_function[function] in self.result.solutions
+        if network is not None:
+            if not with_code:
+                self.result.remarks.append("a network came without the code that made it")
+            return Elsewhere(function, lambda _digits: Attempt(network))
+        if with_code:
+            self.result.remarks.append("no network came with the notebook; it was made anew")
+        seconds = self.session.limits.design
+        return Elsewhere(function, functools.partial(self.session.call, function, seconds=seconds))
 
     def _told(self, failure: Exception, wanted: list[str]) -> str:
         """Return the failure; where the cell itself failed, say so rather than "no function"."""
@@ -266,14 +227,10 @@ def _names(source: str) -> set[str]:
 
 def _handed_in(cell: dict) -> object:
     """Return the network in a cell's outputs, or None."""
-    for output in cell.get("outputs", []):
-        packed = output.get("data", {}).get(MIME)
-        if packed is not None:
-            try:
-                return unpack(packed)
-            except ValueError:
-                return None
-    return None
+    outputs = (output.get("data", {}).get(MIME) for output in cell.get("outputs", []))
+    packed = next((found for found in outputs if found is not None), None)
+    with contextlib.suppress(ValueError):
+        return unpack(packed)
 
 
 def _plain(code: str) -> str:

@@ -29,12 +29,11 @@ from classroom.assignment import NAME, PROJECT, parts
 from classroom.collect import Submission, collect
 from classroom.examine import Mark, Result, course_file, digits, examine
 from classroom.gradebook import Course
-from classroom.harmless import printable
+from classroom.harmless import printable, some
 from classroom.interrupt import Interrupts
 from classroom.records import Records, tell, write_grades
 from classroom.restore import read, restore
 from classroom.sandbox import Limits
-from classroom.wording import some
 from labutils.base.writing import only_writer
 
 # What one notebook can bring about. An OSError (a full disk) is nobody's: it ends the grading.
@@ -151,18 +150,16 @@ def _make(folder: Path) -> None:
 
 
 def _limits(text: str) -> Limits:
-    known = ", ".join(vars(Limits()))
     try:
         given = json.loads(text)
-        if not all(
-            type(value) in (int, float) and 0 < value < math.inf for value in given.values()
-        ):
-            raise ValueError
-        return Limits(**given)
+        if all(type(value) in (int, float) and 0 < value < math.inf for value in given.values()):
+            return Limits(**given)
     except (AttributeError, TypeError, ValueError):
-        raise ValueError(
-            f"--limits {text!r}: give an object in JSON with some of {known}, all positive numbers."
-        ) from None
+        pass
+    raise ValueError(
+        f"--limits {text!r}: give an object in JSON with some of {', '.join(vars(Limits()))}, all "
+        "positive numbers."
+    )
 
 
 class _Class:

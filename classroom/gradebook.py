@@ -5,7 +5,7 @@ no student's code here: it is given each check's outcome as that cell's output.
 """
 
 import contextlib
-import hashlib
+import filecmp
 import logging
 import os
 import re
@@ -56,16 +56,10 @@ c.Exchange.root = os.path.join(c.CourseDirectory.root, "exchange")
 
 @dataclass(frozen=True)
 class Standing:
-    """What the gradebook holds for a student.
+    """What the gradebook holds for a student, by name of the cell."""
 
-    Attributes
-    ----------
-    points : by name of the cell; None where a mark by hand is missing
-    comments : that a grader wrote, by name of the cell
-    """
-
-    points: dict[str, float | None]
-    comments: dict[str, str]
+    points: dict[str, float | None]  # None where a mark by hand is missing
+    comments: dict[str, str]  # that a grader wrote
 
     @property
     def complete(self) -> bool:
@@ -104,7 +98,7 @@ class Course:
         self._refuse_damage()
         here = course_file(self.folder, "source")
         done = self.database.exists() and course_file(self.folder, "release").exists()
-        if done and here.exists() and _hash(here) == _hash(source):
+        if done and here.exists() and filecmp.cmp(here, source, shallow=False):
             return
         if self.database.exists() and here.exists():
             before, after = ({(p.name, p.kind) for p in parts(path)} for path in (here, source))
@@ -211,24 +205,22 @@ class Course:
         """Raise where the gradebook is there, but not whole."""
         if not self.database.exists():
             return
-        try:
-            with contextlib.closing(sqlite3.connect(self.database)) as book:
-                sound = book.execute("pragma quick_check").fetchone() == ("ok",)
-        except sqlite3.DatabaseError:
-            sound = False
-        if not sound:
-            raise ValueError(
-                f"{self.database} is damaged: bring it back from your backup, or grade into a new "
-                "course folder (COURSE=...)."
-            )
+        with (
+            contextlib.suppress(sqlite3.DatabaseError),
+            contextlib.closing(sqlite3.connect(self.database)) as book,
+        ):
+            if book.execute("pragma quick_check").fetchone() == ("ok",):
+                return
+        raise ValueError(
+            f"{self.database} is damaged: bring it back from your backup, or grade into a new "
+            "course folder (COURSE=...)."
+        )
 
     def _refuse_other_cells(self, changed: set[str]) -> None:
         """Raise where cells came or went after grades were given, which nbgrader does not allow."""
-        with Gradebook(self._url) as book:
-            try:
-                count = len(book.assignment_submissions(NAME))
-            except MissingEntry:
-                return
+        count = 0
+        with contextlib.suppress(MissingEntry), Gradebook(self._url) as book:
+            count = len(book.assignment_submissions(NAME))
         if changed and count:
             raise RuntimeError(
                 f"The assignment has other cells than before ({', '.join(sorted(changed))}), and "
@@ -284,10 +276,6 @@ def _reason(answer: dict) -> str:
     log, error = ((answer.get(key) or "").strip() for key in ("log", "error"))
     raised = re.findall(r"^ +[\w.]+(?:Error|Exception): (.+)$", log, re.MULTILINE)
     return (raised or error.splitlines() or log.splitlines() or ["it does not say why"])[-1][:500]
-
-
-def _hash(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 @contextlib.contextmanager

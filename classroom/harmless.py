@@ -1,11 +1,13 @@
-"""How does what a student wrote stay mere text, wherever a teacher looks at it?
+"""How does what a student wrote stay mere text, and short, wherever a teacher looks at it?
 
 A terminal obeys control characters, a spreadsheet computes what begins like a formula, and a
 browser runs scripts: in nbgrader's formgrader with all the rights of the teacher who is logged in.
 """
 
 import re
+from collections.abc import Iterable
 
+MOST = 5  # names in one line
 JOINER = "\u2060"  # takes no room and joins no words: nobody sees it
 # What opens a tag, a link, an image, or the definition of a link's address.
 _MARKUP = re.compile(r"<(?=[A-Za-z/!?])|\](?=[(\[:])")
@@ -48,3 +50,14 @@ def shorter(text: str, most: int) -> str:
     ('abcd… (2 more characters)', 'abcd')
     """
     return text if len(text) <= most else f"{text[:most]}… ({len(text) - most:,} more characters)"
+
+
+def some(names: Iterable[str]) -> str:
+    """Return the first few names, and how many more there are.
+
+    >>> some(["ada", "bob"]), some("abcdefg")
+    ('ada, bob', 'a, b, c, d, e and 2 more')
+    """
+    names = list(names)
+    more = len(names) - MOST
+    return ", ".join(names[:MOST]) + (f" and {more} more" if more > 0 else "")

@@ -31,26 +31,15 @@ _BROKEN += (EOFError, OSError, ArithmeticError, LookupError)
 
 @dataclass(frozen=True)
 class File:
-    """A file, or a folder, that was handed in.
+    """A file, or a folder, that was handed in."""
 
-    Attributes
-    ----------
-    path : as found; a folder's ends in "/"
-    open : gives its bytes as a stream; None for a folder and what cannot be opened
-    problem : why it cannot be read, to follow its name in a sentence, or ""
-    notes : what a teacher should know
-    parts : the path, cleaned; once it is a student's, below that student
-    moment : of the attempt, as text that sorts by time
-    content : its bytes, once loaded
-    """
-
-    path: str
-    open: Callable[[], IO[bytes]] | None = None
-    problem: str = ""
-    notes: tuple[str, ...] = ()
-    parts: tuple[str, ...] = ()
-    moment: str = ""
-    content: bytes | None = None
+    path: str  # as found; a folder's ends in "/"
+    open: Callable[[], IO[bytes]] | None = None  # gives its bytes, of a file that can be opened
+    problem: str = ""  # why it cannot be read, to follow its name in a sentence
+    notes: tuple[str, ...] = ()  # what a teacher should know
+    parts: tuple[str, ...] = ()  # the path, cleaned; once it is a student's, below that student
+    moment: str = ""  # of the attempt, as text that sorts by time
+    content: bytes | None = None  # once loaded
 
     @property
     def suffix(self) -> str:

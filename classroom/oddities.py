@@ -53,14 +53,15 @@ def _clauses(node: ast.AST) -> list[str]:
         targets = getattr(node, "targets", None) or [node.target]
         return [f"changes {ast.unparse(t)}" for t in targets if _of_module(t)]
     if isinstance(node, ast.Import):
-        return [_import(alias.name) for alias in node.names if _import(alias.name)]
+        return [clause for alias in node.names for clause in _import(alias.name)]
     if isinstance(node, ast.ImportFrom):
-        return [_import(node.module or "")] if _import(node.module or "") else []
+        return _import(node.module or "")
     if isinstance(node, ast.Call):
         name = getattr(node.func, "attr", getattr(node.func, "id", ""))
         return [f"calls {ast.unparse(node.func)}"] if name in CALLS else []
     if isinstance(node, ast.Attribute) and node.attr in ATTRIBUTES:
-        return [] if _plain_modules(node) else [f"touches {ast.unparse(node)}"]
+        text = ast.unparse(node)  # network.modules() is another thing than sys.modules
+        return [f"touches {text}"] if node.attr != "modules" or text == "sys.modules" else []
     return []
 
 
@@ -73,13 +74,6 @@ def _of_module(target: ast.AST) -> bool:
     return False
 
 
-def _plain_modules(node: ast.Attribute) -> bool:
-    """Tell network.modules() from sys.modules."""
-    return node.attr == "modules" and not (
-        isinstance(node.value, ast.Name) and node.value.id == "sys"
-    )
-
-
-def _import(name: str) -> str:
+def _import(name: str) -> list[str]:
     reach = REACHING_OUT.get(name.split(".")[0])
-    return f"imports {name} ({reach})" if reach else ""
+    return [f"imports {name} ({reach})"] if reach else []

@@ -11,9 +11,8 @@ from classroom.collect import Submission
 from classroom.examine import Result, course_file
 from classroom.feedback import page
 from classroom.gradebook import Course, Standing
-from classroom.harmless import spreadsheet_cell
+from classroom.harmless import some, spreadsheet_cell
 from classroom.interrupt import Interrupts
-from classroom.wording import some
 from labutils.base.writing import write_whole
 
 ALIKE = 3  # solutions that must agree before it is remarked; short ones do by themselves

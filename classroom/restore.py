@@ -13,7 +13,7 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_raw_cell
 
 from classroom.assignment import Part, defined
-from classroom.wording import some
+from classroom.harmless import some
 
 MOST_CELLS = 2000
 
@@ -24,30 +24,18 @@ class NotThisAssignment(ValueError):
 
 @dataclass
 class Step:
-    """A cell in the order in which it is to be run, graded or read.
+    """A cell in the order in which it is to be run, graded or read."""
 
-    Attributes
-    ----------
-    part : the cell of the assignment, or None for one that the student added
-    cell : with the student's work, or the given source
-    """
-
-    part: Part | None
-    cell: NotebookNode
+    part: Part | None  # the cell of the assignment, or None for one that the student added
+    cell: NotebookNode  # with the student's work, or the given source
 
 
 @dataclass
 class Work:
-    """A submission put into order.
+    """A submission put into order."""
 
-    Attributes
-    ----------
-    steps : every cell of the assignment once, and those the student added, in order
-    remarks : what was missing, edited, copied or stripped
-    """
-
-    steps: list[Step]
-    remarks: list[str] = field(default_factory=list)
+    steps: list[Step]  # every cell of the assignment once, and those the student added
+    remarks: list[str] = field(default_factory=list)  # what was missing, edited, copied, stripped
 
 
 def read(content: bytes) -> NotebookNode:
@@ -64,20 +52,18 @@ def read(content: bytes) -> NotebookNode:
     try:
         found = json.loads(content.decode("utf-8-sig"))
         # JSON can name half a character, which no file can hold: it becomes a question mark.
-        found = json.loads(json.dumps(found, ensure_ascii=False).encode("utf-8", "replace"))
-        return _notebook(found)
+        return _notebook(json.loads(json.dumps(found, ensure_ascii=False).encode(errors="replace")))
     except NotThisAssignment:
         raise
     except UnicodeDecodeError:
-        raise NotThisAssignment("the file is not text: is it a notebook (.ipynb)?") from None
+        said = "the file is not text: is it a notebook (.ipynb)?"
     except RecursionError:
-        raise NotThisAssignment("the file is nested too deeply for a notebook") from None
+        said = "the file is nested too deeply for a notebook"
     except json.JSONDecodeError as error:
-        raise NotThisAssignment(
-            f"the file is damaged (no JSON from line {error.lineno} on): ask for it once more"
-        ) from None
+        said = f"the file is damaged (no JSON from line {error.lineno} on): ask for it once more"
     except ValueError as error:  # a number of thousands of digits
-        raise NotThisAssignment(f"the file is no notebook: {error}") from None
+        said = f"the file is no notebook: {error}"
+    raise NotThisAssignment(said)
 
 
 def _notebook(found: object) -> NotebookNode:

@@ -26,25 +26,15 @@ SYSTEM = ("/usr", "/lib", "/lib64", "/bin", "/etc/ld.so.cache", "/etc/alternativ
 
 @dataclass(frozen=True)
 class Limits:
-    """How much one submission may use.
-
-    Attributes
-    ----------
-    start, cell, call, design : seconds for the start, a cell, a call, the call of Exercise 8
-    total : seconds for the whole submission
-    memory : bytes of all its processes together
-    file : bytes of one file; of all its files, four times that
-    processes : at a time
-    answer : bytes of one answer
-    """
+    """How much one submission may use: seconds, bytes and processes."""
 
     start: float = 120
     cell: float = 60
     call: float = 20
-    design: float = 300
+    design: float = 300  # the call of Exercise 8
     total: float = 900
-    memory: int = 3000 * MEBIBYTE
-    file: int = 64 * MEBIBYTE
+    memory: int = 3000 * MEBIBYTE  # of all its processes together
+    file: int = 64 * MEBIBYTE  # one; all its files may have four times that
     processes: int = 8
     answer: int = 64 * MEBIBYTE
 

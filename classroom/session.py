@@ -8,7 +8,6 @@ import json
 import os
 import selectors
 import time
-from dataclasses import dataclass, field
 
 from classroom import sandbox
 from classroom.sandbox import Limits
@@ -27,26 +26,16 @@ class OutOfTime(Exception):
     """The submission has used all of its time."""
 
 
-@dataclass
 class Session:
-    """One student's process, started again whenever it is lost.
+    """One student's process, started again whenever it is lost."""
 
-    Attributes
-    ----------
-    done : sources of the cells that have run, to be run again
-    left_out : why a cell, by its name, was left out
-    """
-
-    limits: Limits
-    unsafe: bool = False
-    done: list[tuple[str, str]] = field(default_factory=list)
-    left_out: dict[str, str] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self._process, self._begun, self._unread = None, time.monotonic(), bytearray()
-        self._looked = 0.0
+    def __init__(self, limits: Limits, unsafe: bool = False) -> None:
+        self.limits, self.unsafe = limits, unsafe
+        self.done: list[tuple[str, str]] = []  # name and source of the cells to be run again
+        self.left_out: dict[str, str] = {}  # why a cell, by its name, was left out
+        self._process, self._unread = None, bytearray()
+        self._begun, self._looked, self._number = time.monotonic(), 0.0, 0
         self._broken: dict[str, str] = {}
-        self._number = 0
 
     def close(self) -> None:
         """End the process."""
@@ -85,10 +74,8 @@ class Session:
     def _ready(self) -> None:
         """Start the process if there is none, and bring it to where it was."""
         while self._process is None:
-            self._process, self._unread = (
-                sandbox.start(self.limits, unsafe=self.unsafe),
-                bytearray(),
-            )
+            self._process = sandbox.start(self.limits, unsafe=self.unsafe)
+            self._unread = bytearray()
             os.set_blocking(self._process.stdout.fileno(), False)
             try:
                 self._answer(self.limits.start)
@@ -98,18 +85,13 @@ class Session:
 
     def _run_again(self) -> None:
         """Run the cells again that went well; stop at the first that does not this time."""
-        for place, (_name, source) in enumerate(self.done):
-            if not self._survives(source):
-                name, _source = self.done.pop(place)
-                self.left_out[name] = "did not end well when it was run again"
-                return
-
-    def _survives(self, source: str) -> bool:
+        cell = None
         try:
-            self._ask({"run": source}, self.limits.cell)
+            for cell in self.done:
+                self._ask({"run": cell[1]}, self.limits.cell)
         except Lost:
-            return False
-        return True
+            self.done.remove(cell)
+            self.left_out[cell[0]] = "did not end well when it was run again"
 
     def _ask(self, request: dict, seconds: float) -> dict:
         self._number += 1

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
-from classroom.wording import some
+from classroom.harmless import some
 
 # A star stands for folders too. Lesson 05 draws the tables of the benchmarks.
 PACKED = (
