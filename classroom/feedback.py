@@ -39,10 +39,12 @@ def page(
     told : what each check said, by name of its cell
     """
     parts = {part.name: part for part in released}
-    shown = [c for c in notebook.cells if SCHEME not in c.metadata.get("tags", [])]
-    cells = [_cell(cell, parts.get(_name(cell)), standing, told) for cell in shown]
-    body = "\n".join([*_summary(name, released, standing, told), *cells, ""])
-    return web_page(f"{name}: feedback", STYLE, body, SAFE)
+    body = "\n".join(_summary(name, released, standing, told))
+    for cell in notebook.cells:
+        if SCHEME not in cell.metadata.get("tags", []):
+            part = parts.get(cell.metadata.get("nbgrader", {}).get("grade_id", ""))
+            body += "\n" + _cell(cell, part, standing, told)
+    return web_page(f"{name}: feedback", STYLE, body + "\n", SAFE)
 
 
 def _summary(
@@ -74,13 +76,14 @@ def _cell(
     cell: NotebookNode, part: Part | None, standing: Standing, told: Mapping[str, str]
 ) -> str:
     if part is None:
-        return _yours("You added", _content(cell.cell_type, cell.source))
+        show = {"markdown": _untouched, "code": _code}.get(cell.cell_type, _verbatim)
+        return _yours("You added", show(cell.source))
     comment = standing.comments.get(part.name, "")
-    said = f'<div class="comment">\n{typeset(comment, draw=False)}</div>\n' if comment else ""
+    said = f'<div class="comment">\n{_untouched(comment)}</div>\n' if comment else ""
     if part.kind == "solution":
-        return _yours("Your code", _content("code", cell.source)) + said
+        return _yours("Your code", _code(cell.source)) + said
     if part.kind == "answer":
-        own = _yours("Your answer", _content("markdown", cell.source))
+        own = _yours("Your answer", _untouched(cell.source))
         return own + _verdict(part, standing.points[part.name], said)
     given = _given(part.source, "markdown" if part.kind == "text" else "code")
     if part.kind != "check":
@@ -104,11 +107,9 @@ def _verdict(part: Part, points: float | None, why: str) -> str:
     )
 
 
-def _content(kind: str, source: str) -> str:
-    """Return a student's cell: nothing of it is taken for HTML, nor drawn."""
-    if kind == "markdown":
-        return typeset(source, draw=False)
-    return _code(source) if kind == "code" else _verbatim(source)
+def _untouched(text: str) -> str:
+    """Return Markdown that somebody wrote: nothing of it is taken for HTML, nor drawn."""
+    return typeset(text, draw=False)
 
 
 @functools.cache
@@ -119,7 +120,7 @@ def _given(source: str, kind: str) -> str:
     try:
         return typeset(source)
     except ValueError:  # its TeX is better than no page
-        return typeset(source, draw=False)
+        return _untouched(source)
 
 
 def _code(source: str) -> str:
@@ -128,7 +129,3 @@ def _code(source: str) -> str:
 
 def _verbatim(text: str) -> str:
     return f"<pre>{html.escape(text.rstrip())}</pre>\n"
-
-
-def _name(cell: NotebookNode) -> str:
-    return cell.metadata.get("nbgrader", {}).get("grade_id", "")

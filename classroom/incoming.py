@@ -137,11 +137,10 @@ def _in_zip(archive: zipfile.ZipFile) -> list[File]:
     times = Counter(entry.filename for entry in entries)
     files = []
     for entry in {entry.filename: entry for entry in entries}.values():  # the last of each name
-        path = _zip_path(entry)
-        count = times[entry.filename]
+        path, count = _zip_path(entry), times[entry.filename]
         notes = (f"the archive has the file {count} times, the last was taken",) * (count > 1)
-        file = File(path, partial(archive.open, entry), _zip_problem(entry, path), notes)
-        files.append(replace(file, parts=_parts(path)))
+        stream = partial(archive.open, entry)
+        files.append(File(path, stream, _zip_problem(entry, path), notes, _parts(path)))
     return sorted(files, key=lambda file: file.path)
 
 

@@ -54,18 +54,12 @@ class Records:
 
     def keep(self, one: Submission, handed_in: str, version: str, result: Result) -> None:
         """Write what came of a submission; marks of an earlier one outlive a failure."""
-        latest = {
-            "name": one.name,
-            "file": one.handed_in_as,
-            "handed_in": handed_in,
-            "version": version,
-            **asdict(result),
-        }
+        what = {"name": one.name, "file": one.handed_in_as, "handed_in": handed_in}
+        latest = {**what, "version": version, **asdict(result)}
         earlier = self.read(one.student).get("graded")
         record = {"latest": latest, "graded": earlier if result.problem else latest}
-        text = json.dumps(record, indent=1)
-        path = self.folder / f"{one.student}.json"
-        write_whole(path, lambda file: file.write(text.encode()))
+        text = json.dumps(record, indent=1).encode()
+        write_whole(self.folder / f"{one.student}.json", lambda file: file.write(text))
 
 
 def tell(course: Course, records: Records, interrupts: Interrupts) -> None:
