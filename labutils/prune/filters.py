@@ -258,7 +258,7 @@ def _check_scores(name: str, layer: nn.Module, scores: object) -> Tensor:
     fits = isinstance(scores, Tensor) and scores.shape == layer.weight.shape[:1]
     if not fits or not scores.isfinite().all():
         raise ValueError(
-            f"The criterion's scores for {name} are {scores!r}: it should return a tensor of "
+            f"The criterion's scores for {name} are {scores!r:.60}: it should return a tensor of "
             f"{len(layer.weight)} finite numbers, one for each filter."
         )
     return scores.detach()

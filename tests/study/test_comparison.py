@@ -274,7 +274,7 @@ def test_wrong_arguments(compare, networks, arguments, message):
 def test_a_file_of_another_kind_is_left_alone(networks, compare, tmp_path):
     path = tmp_path / "marks.csv"
     path.write_text("student,mark\n")
-    with pytest.raises(ValueError, match="is no comparison of this lab"):
+    with pytest.raises(ValueError, match="is no comparison of this version"):
         compare([lab.prune_magnitude], (0.5,), networks, path=path)
     assert path.read_text() == "student,mark\n"
 
