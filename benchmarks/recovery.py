@@ -135,11 +135,10 @@ def measure(kind: str) -> None:
         PROCESSES, get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)
     ) as pool:
         networks = dict(zip(SEEDS, pool.map(partial(dense, kind), SEEDS), strict=True))
-    for name, method, amounts in STUDIES[kind]:
-        print(f"{kind}: {name}")
-        lab.compare(
-            {name: method}, amounts, networks, executor=PROCESSES, path=RESULTS / f"{kind}.csv"
-        )
+        for name, method, amounts in STUDIES[kind]:
+            print(f"{kind}: {name}")
+            path = RESULTS / f"{kind}.csv"
+            lab.compare({name: method}, amounts, networks, executor=pool, path=path)
 
 
 def lines(kind: str) -> list[str]:

@@ -41,7 +41,7 @@ def network(value: object, name: str = "model") -> nn.Module:
 
 def plain_weights(value: object, name: str = "model") -> nn.Module:
     """Return a network whose convolutions and linear layers have weights of their own."""
-    for place, layer in network(value, name).named_modules():
+    for place, layer in module(value, name).named_modules():
         if not isinstance(layer, WEIGHTED):
             continue
         for tensor in ("weight", "bias"):
@@ -112,7 +112,8 @@ def tensor(value: object, name: str) -> Tensor:
         raise TypeError(f"{name} is {_kind(value)}: give a tensor.")
     if value.numel() == 0:
         raise ValueError(f"{name} is empty (shape {tuple(value.shape)}): give at least one number.")
-    if not _is_finite(value):
+    # The sum is fast to look at; of large numbers it alone may be infinite.
+    if not (math.isfinite(value.detach().sum()) or value.isfinite().all()):
         raise ValueError(f"{name} holds NaN or infinity: give finite numbers.")
     return value
 
@@ -122,7 +123,7 @@ def finite(value: object, name: str) -> Tensor:
     if not isinstance(value, Tensor) or not value.is_floating_point():
         kind = f"a {value.dtype} tensor" if isinstance(value, Tensor) else _kind(value)
         raise TypeError(f"{name} is {kind}: give a tensor of floating-point numbers.")
-    if not _is_finite(value):
+    if not value.isfinite().all():
         raise ValueError(
             f"{name} holds {int((~value.isfinite()).sum())} values that are NaN or infinite: they "
             "have no rank; train the network again with a smaller learning rate."
@@ -300,11 +301,6 @@ def _remedy(place: str, layer: nn.Module, tensor: str) -> str:
     else:
         function = f"remove_{'weight' if f'{tensor}_g' in layer._parameters else 'spectral'}_norm"
     return f'torch.nn.utils.{function}(model.get_submodule("{place}"), "{tensor}")'
-
-
-def _is_finite(value: Tensor) -> bool:
-    """Look at the sum, which is fast; only large numbers can add up to infinity."""
-    return math.isfinite(value.detach().sum()) or bool(value.isfinite().all())
 
 
 def _kind(value: object) -> str:

@@ -36,6 +36,3 @@ def prunable_layers(model: nn.Module) -> dict[str, nn.Module]:
             f"{type(model).__name__} has no convolution and no linear layer: nothing to prune."
         )
     return layers
-
-
-check_amount, check_amounts = given.amount, given.layer_amounts  # until all call them there

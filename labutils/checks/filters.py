@@ -62,9 +62,15 @@ def filters_to_keep(result: object, norms: Tensor, amount: float) -> None:
         mask = "that is a mask: mask.nonzero().flatten()"
         raise Wrong(f"indices: {show(expected)}", result, mask)
     if torch.is_tensor(result) and result.numel() != count:
-        wanted = f"{count} {'index' if count == 1 else 'indices'}"
-        got = result.numel()
-        raise Wrong(wanted, f"{got}: {show(result)}", _count_mistake(got, total, amount))
+        got, wanted = result.numel(), f"{count} {'index' if count == 1 else 'indices'}"
+        raise Wrong(wanted, f"{got}: {show(result)}", likely(got, {
+            "the layer is empty: at least one filter stays, even for amount 1": lambda: 0,
+            "that many are removed, not kept": lambda: round(amount * total),
+            "k is rounded down: round(amount * n) filters go":
+                lambda: total - math.floor(amount * total),
+            "k is rounded up: round(amount * n) filters go":
+                lambda: total - math.ceil(amount * total),
+        }))  # fmt: skip
     expect_tensor(result, expected.shape, torch.int64, "indices are whole numbers, int64")
     if not 0 <= int(result.min()) <= int(result.max()) < total:
         raise Wrong(f"indices from 0 to {total - 1}", result)
@@ -81,17 +87,6 @@ def filters_to_keep(result: object, norms: Tensor, amount: float) -> None:
         }))  # fmt: skip
     if not torch.equal(result, ranked):
         raise Wrong(show(ranked), result, "sort the indices: filters stay in order")
-
-
-def _count_mistake(got: int, total: int, amount: float) -> str:
-    """Name the way of rounding that gives this many."""
-    mistakes = {
-        "the layer is empty: at least one filter stays, even for amount 1": 0,
-        "that many are removed, not kept": round(amount * total),
-        "k is rounded down: round(amount * n) filters go": total - math.floor(amount * total),
-        "k is rounded up: round(amount * n) filters go": total - math.ceil(amount * total),
-    }
-    return likely(got, {text: lambda count=count: count for text, count in mistakes.items()})
 
 
 def removal_case(
@@ -143,23 +138,19 @@ def _shape_mistake(name: str, shape: tuple, wanted: tuple, network: SimpleCNN) -
     before = tuple(network.get_parameter(name).shape)
     uncut = shape[1:2] == before[1:2] != wanted[1:2]
     inputs = f"the next layer still has {by(before[1:2])} inputs:"
-    mistakes = {
-        "conv1.weight": [
-            (shape == before, "filters set to zero are still there: the new tensor has fewer rows"),
-        ],
-        "conv2.weight": [
-            (uncut, f"{inputs} cut conv2's second dimension by kept1"),
-            (shape[:1] == before[:1],
-             "conv2 still has all its filters: cut its first dimension by kept2"),
-        ],
-        "fc1.weight": [
-            (uncut, f"{inputs} Flatten makes 7 x 7 = 49 of fc1's columns from each channel of "
-             "conv2"),
-            (shape[1:2] != wanted[1:2], "fc1 has 7 x 7 = 49 columns for each channel of conv2"),
-        ],
-    }  # fmt: skip
-    bias = [(name.endswith("bias") and shape == before, "a filter takes its bias along")]
-    return next((text for true, text in mistakes.get(name, bias) if true), "")
+    mistakes = [
+        ("bias", shape == before, "a filter takes its bias along"),
+        ("conv1.weight", shape == before,
+         "filters set to zero are still there: the new tensor has fewer rows"),
+        ("conv2.weight", uncut, f"{inputs} cut conv2's second dimension by kept1"),
+        ("conv2.weight", shape[:1] == before[:1],
+         "conv2 still has all its filters: cut its first dimension by kept2"),
+        ("fc1.weight", uncut,
+         f"{inputs} Flatten makes 7 x 7 = 49 of fc1's columns from each channel of conv2"),
+        ("fc1.weight", shape[1:2] != wanted[1:2],
+         "fc1 has 7 x 7 = 49 columns for each channel of conv2"),
+    ]  # fmt: skip
+    return next((text for of, true, text in mistakes if name.endswith(of) and true), "")
 
 
 def _not_copied(name: str, found: Tensor, network: SimpleCNN) -> str:

@@ -119,10 +119,10 @@ def _with_input(layer: nn.Module, values: Tensor) -> Callable[[Tensor], Tensor]:
 def _images(models: Mapping, batch: int, image_shape: tuple[int, ...]) -> Tensor:
     """Draw a batch of images, if there is a network to time with them."""
     if not isinstance(models, Mapping) or not models:
-        raise ValueError(f"models={models!r}: give networks to time, as {{'dense': model}}.")
+        raise ValueError("models: give networks to time by their names, as {'dense': model}.")
     for name, model in models.items():
         if not callable(model):
-            raise TypeError(f"models[{name!r}]={model!r}: give a network.")
+            raise TypeError(f"models[{name!r}] is a {type(model).__name__}: give a network.")
     shape = (given.whole(batch, "batch", 1, MOST), *given.shape(image_shape))
     return torch.randn(*shape, generator=torch.Generator().manual_seed(0))
 

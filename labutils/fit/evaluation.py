@@ -95,7 +95,9 @@ def answers(model: nn.Module, split: Split, batch_size: int) -> Iterator[tuple[T
     like = next((p for p in model.parameters() if p.is_floating_point()), split.images)
     least, most = int(split.labels.min()), int(split.labels.max())
     layers = reordered(model)
-    with evaluating(model), torch.inference_mode():
+    # Inference mode is faster; but weights that a first image makes could never be trained.
+    lazy = any(map(nn.parameter.is_lazy, model.parameters()))
+    with evaluating(model), torch.no_grad() if lazy else torch.inference_mode():
         for start in range(0, len(split.labels), batch_size):
             images = split.images[start : start + batch_size].to(like)
             labels = split.labels[start : start + batch_size].to(like.device)

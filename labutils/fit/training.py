@@ -73,7 +73,8 @@ def training_steps(
         model.train()
         total = 0.0
         for chosen in torch.randperm(len(labels), generator=order).split(batch_size):
-            chosen, step = chosen.to(like.device), step + 1
+            chosen = chosen.to(like.device)
+            step += 1
             logits = forward(channels_last(images[chosen]))
             loss = finite(loss_of(logits, labels[chosen], chosen), history, scheduler)
             optimizer.zero_grad()
@@ -369,7 +370,6 @@ def under_way(
     device = given.device(home if device is None else device)
     if watch is not None and not callable(watch):
         raise TypeError(f"watch={watch!r}: give a function of a step's number and its loss.")
-    next(answers(model, digits.train, 2))  # refuses images that do not fit the network
     total = steps_of(digits, history.epochs, batch_size)
     bar = tqdm(total=total, file=sys.stdout, disable=not (progress and total), bar_format=BAR)
     taken = 0
@@ -383,12 +383,12 @@ def under_way(
         bar.update()
         return watch is not None and bool(watch(taken, loss))
 
-    model.history = history
     forked = [device] if device.type == "cuda" else []  # fork_rng minds the CPU's state anyway
     try:
         with torch.random.fork_rng(devices=forked), bar:
             torch.manual_seed(history.seed)
-            model.to(device)
+            next(answers(model.to(device), digits.train, 2))  # refuses images that do not fit
+            model.history = history
             yield seen
             if history.loss:
                 bar.set_postfix(_figures(history.loss[-1], history))

