@@ -93,7 +93,10 @@ def pareto_front(table: pd.DataFrame, cost: str, worth: str = "accuracy") -> pd.
     >>> pareto_front(table, "kB").tolist()
     [True, False, True]
     """
-    given.numbers(table, (cost, worth))
+    given.table(table, (cost, worth))
+    for column in (cost, worth):
+        if not pd.api.types.is_numeric_dtype(table[column]):
+            raise TypeError(f"The column {column!r} holds no numbers: choose another.")
     costs, worths = table[cost].to_numpy(), table[worth].to_numpy()
     beaten = [
         bool(((costs <= c) & (worths >= w) & ((costs < c) | (worths > w))).any())
