@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import os
 import socket
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,6 @@ import numpy as np
 import torch
 from filelock import FileLock, Timeout
 from torch import Tensor
-from torchvision.datasets import MNIST
 
 from labutils.base.home import lab_home
 
@@ -124,17 +124,15 @@ def load_mnist(root: str | os.PathLike | None = None) -> Digits:
     if not next(place for place in (root, *root.absolute().parents) if place.exists()).is_dir():
         raise NotADirectoryError(f"{root} is no folder: give the one that holds MNIST/.")
     _unpack(root)
-    published, test = (
-        MNIST(root, train=part == "train", download=False) for part in ("train", "test")
-    )
-    validation = validation_indices(published.targets)
-    kept = torch.ones(len(published), dtype=torch.bool)
+    images, labels, *test = (_read(root / "MNIST" / "raw" / name) for name in UNPACKED_MD5)
+    everything = Split(_normalise(images), labels.long())
+    validation = validation_indices(everything.labels)
+    kept = torch.ones(len(labels), dtype=torch.bool)
     kept[validation] = False
-    everything = Split(_normalise(published.data), published.targets)
     return Digits(
         train=everything[kept],
         validation=everything[validation],
-        test=Split(_normalise(test.data), test.targets),
+        test=Split(_normalise(test[0]), test[1].long()),
     )
 
 
@@ -150,6 +148,13 @@ def validation_indices(labels: Tensor, every: int = 12) -> Tensor:
     return labels.argsort(stable=True)[every // 2 :: every].sort().values
 
 
+def _read(file: Path) -> Tensor:
+    """Read unpacked bytes behind a head that says their shape (LeCun's IDX format)."""
+    content = bytearray(file.read_bytes())
+    shape = struct.unpack_from(f">{content[3]}I", content, 4)
+    return torch.frombuffer(content, dtype=torch.uint8, offset=4 + 4 * len(shape)).view(shape)
+
+
 def _normalise(pixels: Tensor) -> Tensor:
     """Turn N x 28 x 28 bytes into N x 1 x 28 x 28 floats of mean 0 and deviation 1."""
     images = pixels.unsqueeze(1).to(torch.float32)
@@ -161,6 +166,8 @@ def _unpack(root: Path) -> None:
     raw = root / "MNIST" / "raw"
     if all(_is_whole(raw / name, md5) for name, md5 in UNPACKED_MD5.items()):
         return
+    from torchvision.datasets import MNIST  # takes a second to import, and is needed once
+
     try:
         raw.mkdir(parents=True, exist_ok=True)
         with FileLock(root / "MNIST" / "unpacking.lock", timeout=LOCK_TIMEOUT):
@@ -203,6 +210,8 @@ def _timeout(seconds: float) -> Iterator[None]:
 
 def _explain(raw: Path, error: Exception) -> Exception:
     """Say in one sentence which file is wrong and what to do."""
+    from torchvision.datasets import MNIST
+
     remedy = (
         "restore it with `git checkout data` in the project, or connect to the network "
         "and try again."
