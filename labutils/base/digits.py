@@ -168,7 +168,8 @@ def _unpack(root: Path) -> None:
 
 def _is_whole(path: Path, md5: str) -> bool:
     """Whether the file is there and has the expected content."""
-    return path.is_file() and hashlib.md5(path.read_bytes()).hexdigest() == md5
+    content = path.read_bytes() if path.is_file() else b""
+    return hashlib.md5(content, usedforsecurity=False).hexdigest() == md5
 
 
 def _explain(raw: Path, error: Exception) -> Exception:

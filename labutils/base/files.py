@@ -51,9 +51,7 @@ def save_model(model: nn.Module, path: str | os.PathLike) -> Path:
             "version": VERSION,
             **structure,
             "state": {n: copies.setdefault(id(t), t.detach().cpu().clone()) for n, t in tensors},
-            "frozen": [
-                n for n, t in tensors if isinstance(t, nn.Parameter) and not t.requires_grad
-            ],
+            "frozen": [n for n, t in tensors if not t.requires_grad],
             "history": asdict(history) if isinstance(history, History) else None,
         }
         _build(content)
