@@ -5,26 +5,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import test_bad_input as kinds
 import torch
-from test_bad_input import (
-    BELOW,
-    CLEAR,
-    COUNTS,
-    DIGITS,
-    FILES,
-    FOLDER,
-    LAB,
-    MISSING,
-    NAN,
-    NETWORKS,
-    PATHS,
-    RAW,
-    SPLIT,
-    SPLITS,
-    TABLES,
-    WORDS,
-    Bad,
-)
+from test_bad_input import NAN, NETWORKS, RAW, SPLIT, SPLITS, TABLES, WORDS
 
 import labutils as lab
 from labutils import device
@@ -56,11 +39,11 @@ def calls() -> dict[str, tuple[object, dict, dict]]:
                     "margin": ("x", 2, NAN)}),
         "device_explorer": (device.device_explorer,
                             {"variants": {"a": device.Variant(net)}, "digits": digits},
-                            {"variants": variants, "digits": DIGITS[:-1], "board": WORDS}),
+                            {"variants": variants, "digits": kinds.DIGITS[:-1], "board": WORDS}),
         "export_onnx": (device.export_onnx, {"model": net, "path": "x.onnx"},
                         {"model": (*NETWORKS, BROKEN, int8, torch.nn.Linear(3, 3)),
-                         "path": PATHS}),
-        "file_bytes": (device.file_bytes, {}, {"path": FILES}),
+                         "path": kinds.PATHS}),
+        "file_bytes": (device.file_bytes, {}, {"path": kinds.FILES}),
         "Firmware": (device.Firmware, {"network": net},
                      {"network": OTHERS, "processor": WORDS, "board": WORDS,
                       "formats": (None, "csr", {"conv1": "csr"}, {"fc1": "coo"}, {"fc1": 3})}),
@@ -75,7 +58,7 @@ def calls() -> dict[str, tuple[object, dict, dict]]:
         "logits": (lambda images: device.Firmware(int8).logits(images), {},
                    {"images": (None, [0], RAW, RAW[:0], RAW.byte(), WIDE.images.char())}),
         "onnx_answers": (device.onnx_answers, {"path": here},
-                         {"path": (*FILES, here), "threads": (*COUNTS, 0)}),
+                         {"path": (*kinds.FILES, here), "threads": (*kinds.COUNTS, 0)}),
         "onnx_latency": (device.onnx_latency, {"models": {"a": net}, "files": {"a": here}},
                          {"models": (None, {}, net, [net]),
                           "files": (None, {}, [here], {"a": "missing.onnx"}, {"a": 3})}),
@@ -83,7 +66,7 @@ def calls() -> dict[str, tuple[object, dict, dict]]:
                           {"model": OTHERS, "calibration": (*SPLITS, WIDE)}),
         "quantize_onnx": (device.quantize_onnx,
                           {"path": here, "target": "x.onnx", "calibration": SPLIT},
-                          {"path": (*FILES, here), "target": PATHS, "calibration": SPLITS}),
+                          {"path": (*kinds.FILES, here), "target": kinds.PATHS, "calibration": SPLITS}),
         "remembered": (device.remembered, {"name": "costs", "measure": trials.copy},
                        {"name": (None, 3, "", "../costs"), "measure": (None, trials)}),
         "search_points": (device.search_points, {"trials": trials, "chosen": {}},
@@ -106,16 +89,18 @@ def test_bad_input_gets_one_clear_sentence(name, argument, place, tmp_path, monk
     function, good, bad = CALLS[name]
     value = bad[argument][place]
     monkeypatch.chdir(tmp_path)
-    if isinstance(value, Bad):
+    if isinstance(value, kinds.Bad):
         (tmp_path / "file").touch()
-        value = {FOLDER: tmp_path, BELOW: tmp_path / "file" / "x", MISSING: tmp_path / "none"}[
-            value
-        ]
-    with pytest.raises(CLEAR) as caught:
+        value = {
+            kinds.FOLDER: tmp_path,
+            kinds.BELOW: tmp_path / "file" / "x",
+            kinds.MISSING: tmp_path / "none",
+        }[value]
+    with pytest.raises(kinds.CLEAR) as caught:
         function(**{**good, argument: value})
     sentence = str(caught.value)
     innermost = Path(traceback.extract_tb(caught.value.__traceback__)[-1].filename)
-    assert innermost.is_relative_to(LAB), f"an error of others: {sentence}"
+    assert innermost.is_relative_to(kinds.LAB), f"an error of others: {sentence}"
     assert len(sentence) > 20, sentence
     assert "\n" not in sentence, sentence
     assert not list(tmp_path.glob("*.onnx"))  # nothing half written
