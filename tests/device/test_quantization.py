@@ -106,5 +106,5 @@ def test_fixed_point_is_close_and_fits(ratio):
 def test_fixed_point_of_the_absurd_stays_computable():
     absurd = torch.tensor([1e-30, 1e-15, 1e12, 1e30], dtype=torch.float64)
     multiplier, shift = quantization.fixed_point(absurd)
-    assert (multiplier >= 0).all() and (multiplier < 2**31).all()
-    assert (shift >= 1).all() and (shift <= 62).all()
+    assert 0 <= multiplier.min() <= multiplier.max() < 2**31
+    assert 1 <= shift.min() <= shift.max() <= 62
