@@ -115,9 +115,13 @@ class DeviceExplorer(Controls):
             with torch.inference_mode():
                 laptop = copy.deepcopy(network).cpu().float()(read[None])[0]
         try:
-            firmware = self._firmware(name)
+            from labutils.device.firmware import Firmware  # needs the extra
+
+            if name not in self.compiled:
+                self.compiled[name] = Firmware(*self.variants[name], self.board.processor)
         except ModuleNotFoundError as error:
             return Answer(image, label, laptop, None, str(error))
+        firmware = self.compiled[name]
         cost = firmware.measure(read)
         words = (
             f"{cost.instructions:,} instructions, at least "
@@ -125,14 +129,6 @@ class DeviceExplorer(Controls):
             f"{cost.flash:,} bytes of flash"
         )
         return Answer(image, label, laptop, firmware.logits(read[None])[0], words)
-
-    def _firmware(self, name: str) -> object:
-        from labutils.device.firmware import Firmware  # needs the extra
-
-        if name not in self.compiled:
-            network, formats = self.variants[name]
-            self.compiled[name] = Firmware(network, formats, self.board.processor)
-        return self.compiled[name]
 
 
 def page(answer: Answer) -> str:
