@@ -43,16 +43,8 @@ def qualify(
 ) -> pd.DataFrame:
     """Return the networks within the limits, the most accurate first, of equals the smallest.
 
-    Parameters
-    ----------
-    table : what `compare` returns
-    kilobytes : at most so large in a file without zeros, indices counted
-    milliseconds : at most so long for the batch they were timed with, see `paired_latency`
-    accuracy : at least so accurate, in [0, 1]
-
-    Returns
-    -------
-    Table with the columns `method`, `amount`, `accuracy`, `kB`, `ms`, `MACs`, `parameters`.
+    Kilobytes are those of a file without zeros, indices counted; milliseconds, as
+    `paired_latency` has them, for the batch that was timed; the accuracy lies in [0, 1].
     """
     found = _measured(table)
     fits = found["kB"] <= given.positive(kilobytes, "kilobytes", zero=True)
