@@ -1,18 +1,16 @@
 """The digits: MNIST, verified, split once and for all, held in memory."""
 
-import contextlib
 import hashlib
 import os
 import socket
-from collections.abc import Iterator
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from filelock import FileLock, Timeout
+from filelock import FileLock
 from torch import Tensor
-from torchvision.datasets import MNIST
 
 from labutils.base.home import lab_home
 
@@ -27,8 +25,6 @@ UNPACKED_MD5 = {
     "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
     "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
 }
-DOWNLOAD_TIMEOUT = 30  # seconds without a byte
-LOCK_TIMEOUT = 600  # seconds to wait for another kernel that unpacks or downloads
 
 
 @dataclass(frozen=True)
@@ -49,10 +45,7 @@ class Split:
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
             if not isinstance(value, Tensor) or value.dim() == 0:
-                raise TypeError(
-                    f"{name} is a {type(value).__name__}: a split needs two tensors, images and "
-                    "their labels."
-                )
+                raise TypeError(f"{name} is a {type(value).__name__}: a split needs two tensors.")
         if len(self.images) != len(self.labels):
             raise ValueError(
                 f"{len(self.images)} images but {len(self.labels)} labels: a split needs "
@@ -88,14 +81,6 @@ class Digits:
     validation: Split
     test: Split | None  # for who trains and chooses only
 
-    def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if not isinstance(value, Split) and (name, value) != ("test", None):
-                raise TypeError(
-                    f"{name} is a {type(value).__name__}: digits are three splits, as "
-                    "Digits(digits.train[:1000], digits.validation, digits.test)."
-                )
-
 
 def load_mnist(root: str | os.PathLike | None = None) -> Digits:
     """Load MNIST (LeCun, Cortes and Burges) as tensors in memory, about 220 MB.
@@ -124,17 +109,15 @@ def load_mnist(root: str | os.PathLike | None = None) -> Digits:
     if not next(place for place in (root, *root.absolute().parents) if place.exists()).is_dir():
         raise NotADirectoryError(f"{root} is no folder: give the one that holds MNIST/.")
     _unpack(root)
-    published, test = (
-        MNIST(root, train=part == "train", download=False) for part in ("train", "test")
-    )
-    validation = validation_indices(published.targets)
-    kept = torch.ones(len(published), dtype=torch.bool)
+    images, labels, *test = (_read(root / "MNIST" / "raw" / name) for name in UNPACKED_MD5)
+    everything = Split(_normalise(images), labels.long())
+    validation = validation_indices(everything.labels)
+    kept = torch.ones(len(labels), dtype=torch.bool)
     kept[validation] = False
-    everything = Split(_normalise(published.data), published.targets)
     return Digits(
         train=everything[kept],
         validation=everything[validation],
-        test=Split(_normalise(test.data), test.targets),
+        test=Split(_normalise(test[0]), test[1].long()),
     )
 
 
@@ -150,6 +133,13 @@ def validation_indices(labels: Tensor, every: int = 12) -> Tensor:
     return labels.argsort(stable=True)[every // 2 :: every].sort().values
 
 
+def _read(file: Path) -> Tensor:
+    """Read unpacked bytes behind a head that says their shape (LeCun's IDX format)."""
+    content = bytearray(file.read_bytes())
+    shape = struct.unpack_from(f">{content[3]}I", content, 4)
+    return torch.frombuffer(content, dtype=torch.uint8, offset=4 + 4 * len(shape)).view(shape)
+
+
 def _normalise(pixels: Tensor) -> Tensor:
     """Turn N x 28 x 28 bytes into N x 1 x 28 x 28 floats of mean 0 and deviation 1."""
     images = pixels.unsqueeze(1).to(torch.float32)
@@ -161,52 +151,39 @@ def _unpack(root: Path) -> None:
     raw = root / "MNIST" / "raw"
     if all(_is_whole(raw / name, md5) for name, md5 in UNPACKED_MD5.items()):
         return
+    from torchvision.datasets import MNIST  # takes a second to import, and is needed once
+
+    before = socket.getdefaulttimeout()
     try:
         raw.mkdir(parents=True, exist_ok=True)
-        with FileLock(root / "MNIST" / "unpacking.lock", timeout=LOCK_TIMEOUT):
+        with FileLock(root / "MNIST" / "unpacking.lock", timeout=600):  # seconds
             for name, md5 in UNPACKED_MD5.items():
                 if not _is_whole(raw / name, md5):
                     (raw / name).unlink(missing_ok=True)  # torchvision makes it anew
-            with _timeout(DOWNLOAD_TIMEOUT):
-                MNIST(root, download=True)
+            socket.setdefaulttimeout(30)  # torchvision would wait for a silent server for ever
+            MNIST(root, download=True)
     except PermissionError as error:
         raise PermissionError(
             f"MNIST must be unpacked in {raw}, which cannot be written: make the folder "
             "writable, or copy it and pass load_mnist(root=<the folder that holds MNIST/>)."
         ) from error
-    except Timeout as error:
-        raise TimeoutError(
-            f"Another program has held {error.lock_file} for {LOCK_TIMEOUT} s while "
-            "unpacking MNIST: close other notebooks that load it, then try again."
-        ) from error
     except (RuntimeError, OSError) as error:
         raise _explain(raw, error) from error
-
-
-def _is_whole(path: Path, md5: str) -> bool:
-    """Whether the file is there and has the expected content."""
-    if not path.is_file():
-        return False
-    return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() == md5
-
-
-@contextlib.contextmanager
-def _timeout(seconds: float) -> Iterator[None]:
-    """Give up on a server that stays silent; torchvision itself would wait for ever."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(seconds)
-    try:
-        yield
     finally:
         socket.setdefaulttimeout(before)
 
 
+def _is_whole(path: Path, md5: str) -> bool:
+    """Whether the file is there and has the expected content."""
+    content = path.read_bytes() if path.is_file() else b""
+    return hashlib.md5(content, usedforsecurity=False).hexdigest() == md5
+
+
 def _explain(raw: Path, error: Exception) -> Exception:
     """Say in one sentence which file is wrong and what to do."""
-    remedy = (
-        "restore it with `git checkout data` in the project, or connect to the network "
-        "and try again."
-    )
+    from torchvision.datasets import MNIST
+
+    remedy = "restore it with `git checkout data` in the project, or connect to the network."
     for name, md5 in MNIST.resources:
         file = raw / name
         if not file.exists():

@@ -14,10 +14,12 @@ from labutils.base import given
 from labutils.base.history import History
 from labutils.base.home import lab_home
 from labutils.base.networks import SimpleCNN
-from labutils.base.structure import IMPOSSIBLE, build, describe
+from labutils.base.structure import build, describe
 from labutils.base.writing import write_whole
 
 FORMAT, VERSION = "eai-pruning-lab network", 1
+# What Python and PyTorch raise for structures and layers that make no sense.
+IMPOSSIBLE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError)
 
 
 def save_model(model: nn.Module, path: str | os.PathLike) -> Path:
@@ -41,14 +43,15 @@ def save_model(model: nn.Module, path: str | os.PathLike) -> Path:
     """
     path, structure = given.path(path), describe(model)
     history = getattr(model, "history", None)
-    weights = model.named_parameters(remove_duplicate=False)
+    copies: dict[int, Tensor] = {}  # of what is shared one, and none of the memory around a view
     try:
+        tensors = model.state_dict(keep_vars=True).items()
         content = {
             "format": FORMAT,
             "version": VERSION,
             **structure,
-            "state": _copied(model.state_dict()),
-            "frozen": [n for n, p in weights if not p.requires_grad],
+            "state": {n: copies.setdefault(id(t), t.detach().cpu().clone()) for n, t in tensors},
+            "frozen": [n for n, t in tensors if not t.requires_grad],
             "history": asdict(history) if isinstance(history, History) else None,
         }
         _build(content)
@@ -136,16 +139,6 @@ def load_pretrained(seed: int = 0) -> SimpleCNN:
     return load_model(path)
 
 
-def _copied(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Copy tensors, those that share their memory once, without the memory around a view."""
-    copies: dict[tuple, Tensor] = {}
-    result = {}
-    for name, tensor in state.items():
-        place = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype)
-        result[name] = copies.setdefault(place, tensor.detach().cpu().clone())
-    return result
-
-
 def _build(content: dict) -> nn.Module:
     """Build the network a file describes, its weights being the file's own tensors."""
     model, state = build(content), content["state"]
@@ -157,9 +150,8 @@ def _build(content: dict) -> nn.Module:
         if expected.get(name) != found.get(name)
     ]
     if wrong:
-        widths = f" with widths {content['widths']}" if "widths" in content else ""
         raise ValueError(
-            f"{content['architecture']}{widths} has other tensors than these: {'; '.join(wrong)}."
+            f"{content['architecture']} has other tensors than these: {'; '.join(wrong)}."
         )
     model.load_state_dict(state, assign=True)
     first: dict[int, nn.Parameter] = {}  # of those that are one in the file

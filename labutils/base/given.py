@@ -8,20 +8,34 @@ to do. `name` is how the caller calls the argument.
 import math
 import operator
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from numbers import Real
 from pathlib import Path
 
 import pandas as pd
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import UninitializedParameter
 from torch.nn.utils import parametrize
 
 from labutils.base.digits import Digits, Split
 
-SEEDS = 2**63  # what PyTorch's generators take
 WEIGHTED = (nn.modules.conv._ConvNd, nn.Linear)  # the layers that multiply by weights
+MOST = 10**7  # epochs, images, threads, ...: more is a slip
+
+
+def instance(value: object, kind: type, name: str, wanted: str) -> object:
+    """Return an object of a kind; `wanted` says what to give instead of another."""
+    if not isinstance(value, kind):
+        raise TypeError(f"{name} is {_kind(value)}: give {wanted}.")
+    return value
+
+
+def several(value: object, name: str, check: Callable, wanted: str) -> list:
+    """Return several values, at least one, each checked by itself."""
+    right = isinstance(value, Sequence) and not isinstance(value, str)
+    if not right or len(value) == 0:
+        raise _wrong(value, name, f"give {wanted}", right)
+    return [check(one, f"{name}[{place}]") for place, one in enumerate(value)]
 
 
 def module(value: object, name: str = "model") -> nn.Module:
@@ -33,8 +47,7 @@ def module(value: object, name: str = "model") -> nn.Module:
 
 def network(value: object, name: str = "model") -> nn.Module:
     """Return a network with parameters."""
-    module(value, name)
-    if next(value.parameters(), None) is None:
+    if next(module(value, name).parameters(), None) is None:
         raise ValueError(f"{name} is a {type(value).__name__} without parameters: give a network.")
     return value
 
@@ -50,15 +63,14 @@ def plain_weights(value: object, name: str = "model") -> nn.Module:
                     f"{place}.{tensor} is computed from other tensors: make it an ordinary "
                     f"parameter first, as with {_remedy(place, layer, tensor)}."
                 )
-        if isinstance(layer.weight, UninitializedParameter):
+        if nn.parameter.is_lazy(layer.weight):
             raise ValueError(f"{place} has no weights yet: show the network an image first.")
     return value
 
 
 def digits(value: object, name: str = "digits") -> Digits:
     """Return what `load_mnist` returns, with images to train on and to validate on."""
-    if not isinstance(value, Digits):
-        raise TypeError(f"{name} is {_kind(value)}: give what load_mnist() returns.")
+    instance(value, Digits, name, "what load_mnist() returns")
     split(value.train, f"{name}.train")
     split(value.validation, f"{name}.validation")
     return value
@@ -66,20 +78,16 @@ def digits(value: object, name: str = "digits") -> Digits:
 
 def split(value: object, name: str = "split") -> Split:
     """Return images with labels: at least one, finite, of the types that networks take."""
-    if not isinstance(value, Split):
-        raise TypeError(
-            f"{name} is {_kind(value)}: give images and labels as a Split, as digits.validation."
-        )
+    instance(value, Split, name, "images and labels as a Split, as digits.validation")
     if len(value.labels) == 0:
-        raise ValueError(f"{name} is empty: give at least one image with its label.")
+        raise ValueError(f"{name} is empty: give it some hundreds of images with their labels.")
     images(value.images, f"{name}.images")
-    if value.labels.dtype != torch.int64 or value.labels.dim() != 1:
-        raise TypeError(
-            f"{name}.labels is a {value.labels.dtype} tensor of shape "
-            f"{tuple(value.labels.shape)}: give int64 numbers, one for each image."
+    labels = value.labels
+    if labels.dtype != torch.int64 or labels.dim() != 1 or int(labels.min()) < 0:
+        raise ValueError(
+            f"{name}.labels is a {labels.dtype} tensor of shape {tuple(labels.shape)} from "
+            f"{labels.min()}: give int64 numbers from 0, one for each image."
         )
-    if int(value.labels.min()) < 0:
-        raise ValueError(f"{name}.labels holds {int(value.labels.min())}: give 0 or more.")
     return value
 
 
@@ -90,8 +98,6 @@ def calibration(value: object, what: str) -> Split:
             f"{what} looks at images: give it calibration=digits.train[:1000] (images and labels "
             f"as a Split), not {_kind(value)}."
         )
-    if len(value) == 0:
-        raise ValueError("calibration is empty: give it some hundreds of training images.")
     return split(value, "calibration")
 
 
@@ -120,9 +126,8 @@ def tensor(value: object, name: str) -> Tensor:
 
 def finite(value: object, name: str) -> Tensor:
     """Return a floating-point tensor of finite numbers, detached; it may be empty."""
-    if not isinstance(value, Tensor) or not value.is_floating_point():
-        kind = f"a {value.dtype} tensor" if isinstance(value, Tensor) else _kind(value)
-        raise TypeError(f"{name} is {kind}: give a tensor of floating-point numbers.")
+    if not instance(value, Tensor, name, "a tensor").is_floating_point():
+        raise TypeError(f"{name} is a {value.dtype} tensor: give floating-point numbers.")
     if not value.isfinite().all():
         raise ValueError(
             f"{name} holds {int((~value.isfinite()).sum())} values that are NaN or infinite: they "
@@ -138,23 +143,21 @@ def amount(value: object, name: str = "amount") -> float:
 
 def fraction(value: object, name: str, meaning: str = "a fraction") -> float:
     """Return a number in [0, 1]; a percentage is recognised."""
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"{name}={value!r}: give a number in [0, 1], {meaning}, as 0.5.")
+    right = isinstance(value, Real) and not isinstance(value, bool)
+    if not right:
+        raise _wrong(value, name, f"give a number in [0, 1], {meaning}, as 0.5", right)
     if not 0 <= value <= 1:
         hint = f" (for {value}% write {value / 100:g})" if 1 < value <= 100 else ""
-        raise ValueError(f"{name}={value!r}: {meaning} lies in [0, 1]{hint}.")
+        raise _wrong(value, name, f"{meaning} lies in [0, 1]{hint}", right)
     return float(value)
 
 
 def amounts(value: object, name: str = "amounts") -> list[float]:
     """Return fractions to remove, at least one, none twice."""
-    if isinstance(value, (str, Mapping)) or not isinstance(value, Sequence):
-        raise TypeError(f"{name}={value!r}: give several fractions to remove, as (0.5, 0.9).")
-    found = [amount(one, f"{name}[{place}]") for place, one in enumerate(value)]
-    if not found or len(set(found)) < len(found):
-        raise ValueError(
-            f"{name}={value!r}: give at least one fraction to remove, each once, as (0.5, 0.9)."
-        )
+    wanted = "several fractions to remove, at least one, each once, as (0.5, 0.9)"
+    found = several(value, name, amount, wanted)
+    if len(set(found)) < len(found):
+        raise ValueError(f"{name}={value!r}: give {wanted}.")
     return found
 
 
@@ -162,12 +165,11 @@ def layer_amounts(
     value: Mapping[str, float], known: Collection[str], name: str = "amount"
 ) -> dict[str, float]:
     """Return fractions to remove by layer; `known` are the layers that there are."""
-    unknown = [layer for layer in value if layer not in known]
-    if unknown:
-        raise ValueError(
-            f"{name}: there is no prunable layer {', '.join(map(repr, unknown))}; "
-            f"choose from {', '.join(known)}."
-        )
+    for layer in value:
+        if layer not in known:
+            raise ValueError(
+                f"{name}: there is no prunable layer {layer!r}; choose from {', '.join(known)}."
+            )
     return {layer: amount(share, f"{name}[{layer!r}]") for layer, share in value.items()}
 
 
@@ -178,47 +180,44 @@ def shares(value: object, known: Collection[str]) -> dict[str, float]:
     return dict.fromkeys(known, amount(value))
 
 
-def whole(value: object, name: str, least: int = 1, most: float = math.inf) -> int:
+def whole(value: object, name: str, least: int = 1, most: int = MOST) -> int:
     """Return a whole number of at least `least` and at most `most`."""
     try:
-        number = operator.index(value)
+        number = None if isinstance(value, bool) else operator.index(value)
     except TypeError:
         number = None
-    if number is None or isinstance(value, bool) or not least <= number <= most:
-        kind = TypeError if number is None or isinstance(value, bool) else ValueError
-        allowed = f"of at least {least}" if most == math.inf else f"from {least} to {most:,}"
-        raise kind(f"{name}={_short(value)}: give a whole number {allowed}.")
+    if number is None or not least <= number <= most:
+        wanted = f"give a whole number from {least} to {most:,}"
+        raise _wrong(value, name, wanted, number is not None)
     return number
 
 
 def seed(value: object, name: str = "seed") -> int:
     """Return a whole number that PyTorch's generators take as a seed."""
-    return whole(value, name, 0, SEEDS - 1)
+    return whole(value, name, 0, 2**63 - 1)
 
 
 def positive(value: object, name: str, zero: bool = False) -> float:
     """Return a finite number above 0, or with `zero` 0 itself."""
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"{name}={_short(value)}: give a number, as 0.01.")
-    if not (math.isfinite(value) and (value > 0 or (zero and value == 0))):
+    right = isinstance(value, Real) and not isinstance(value, bool)
+    if not right or not math.isfinite(value) or value < 0 or (value == 0 and not zero):
         allowed = "of 0 or more" if zero else "above 0"
-        raise ValueError(f"{name}={value!r}: give a finite number {allowed}.")
+        raise _wrong(value, name, f"give a {'finite ' * right}number {allowed}", right)
     return float(value)
 
 
 def choice(value: object, name: str, known: Collection[str]) -> str:
     """Return one of the known words."""
     if not isinstance(value, str) or value not in known:
-        kind = ValueError if isinstance(value, str) else TypeError
-        raise kind(f"{name}={_short(value)}: choose {', '.join(map(repr, known))}.")
+        wanted = f"choose {', '.join(map(repr, known))}"
+        raise _wrong(value, name, wanted, isinstance(value, str))
     return value
 
 
 def choices(value: object, name: str, known: Collection[str]) -> list[str]:
     """Return several of the known words, at least one."""
-    if isinstance(value, (str, Mapping)) or not isinstance(value, Sequence) or len(value) == 0:
-        raise TypeError(f"{name}={_short(value)}: give some of {', '.join(map(repr, known))}.")
-    return [choice(one, f"{name}[{place}]", known) for place, one in enumerate(value)]
+    wanted = f"some of {', '.join(map(repr, known))}"
+    return several(value, name, lambda one, place: choice(one, place, known), wanted)
 
 
 def path(value: object, name: str = "path") -> Path:
@@ -237,32 +236,21 @@ def path(value: object, name: str = "path") -> Path:
 
 def table(value: object, columns: Collection[str], name: str = "table") -> pd.DataFrame:
     """Return a table with at least these columns and a row."""
-    if not isinstance(value, pd.DataFrame):
-        raise TypeError(f"{name} is {_kind(value)}: give a table, as compare() returns.")
+    instance(value, pd.DataFrame, name, "a table, as compare() returns")
     missing = [column for column in columns if column not in value]
     if missing:
-        raise ValueError(
-            f"{name} has no column {', '.join(map(repr, missing))}: it has "
-            f"{', '.join(map(repr, value)) or 'none'}."
-        )
+        there = ", ".join(map(repr, value)) or "none"
+        raise ValueError(f"{name} has no column {', '.join(map(repr, missing))}: it has {there}.")
     if value.empty:
         raise ValueError(f"{name} has no rows: there is nothing to work with.")
     return value
 
 
-def shape(value: object, name: str = "image_shape") -> tuple[int, ...]:
-    """Return the shape of one image."""
-    if isinstance(value, str) or not isinstance(value, Sequence) or len(value) == 0:
-        raise TypeError(f"{name}={_short(value)}: give the shape of one image, as (1, 28, 28).")
-    return tuple(whole(size, f"{name}[{place}]") for place, size in enumerate(value))
-
-
 def numbers(value: object, columns: Collection[str], name: str = "table") -> pd.DataFrame:
     """Return a table in which each of these columns holds a finite number somewhere."""
-    table(value, columns, name)
     for column in columns:
-        is_number = pd.api.types.is_numeric_dtype(value[column])
-        if not is_number or not value[column].abs().lt(math.inf).any():
+        found = table(value, columns, name)[column]
+        if not pd.api.types.is_numeric_dtype(found) or not found.abs().lt(math.inf).any():
             raise ValueError(
                 f"{name}: the column {column!r} holds no finite number, so there is nothing to "
                 "work with; give one that was measured."
@@ -270,11 +258,14 @@ def numbers(value: object, columns: Collection[str], name: str = "table") -> pd.
     return value
 
 
+def shape(value: object, name: str = "image_shape") -> tuple[int, ...]:
+    """Return the shape of one image."""
+    return tuple(several(value, name, whole, "the shape of one image, as (1, 28, 28)"))
+
+
 def named(value: object, name: str, example: str) -> Mapping:
     """Return a dictionary from names, with at least one entry; `example` is one in code."""
-    if not isinstance(value, Mapping):
-        raise TypeError(f"{name} is {_kind(value)}: give a dictionary, as {example}.")
-    if not value:
+    if not instance(value, Mapping, name, f"a dictionary, as {example}"):
         raise ValueError(f"{name} is empty: give at least one entry, as {example}.")
     return value
 
@@ -301,6 +292,10 @@ def _remedy(place: str, layer: nn.Module, tensor: str) -> str:
     else:
         function = f"remove_{'weight' if f'{tensor}_g' in layer._parameters else 'spectral'}_norm"
     return f'torch.nn.utils.{function}(model.get_submodule("{place}"), "{tensor}")'
+
+
+def _wrong(value: object, name: str, wanted: str, right_kind: bool) -> Exception:
+    return (ValueError if right_kind else TypeError)(f"{name}={_short(value)}: {wanted}.")
 
 
 def _kind(value: object) -> str:

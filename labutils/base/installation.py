@@ -33,7 +33,7 @@ def check_installation() -> "pd.io.formats.style.Styler":
         ("Python", platform.python_version(), ""),  # an older one than 3.10 does not get here
         *_packages(),
         ("computes on", _processors(), ""),
-        _answer("MNIST", _digits),
+        _answer("MNIST", lambda: f"{' + '.join(_counts())} digits, verified"),
         _answer("pretrained network", lambda: f"SimpleCNN, widths {load_pretrained().widths}"),
         _answer("free disk", _disk),
     ]
@@ -70,11 +70,8 @@ def _packages() -> list[Row]:
 
 
 def _processors() -> str:
-    gpu = ""
-    if torch.cuda.is_available():
-        gpu = f'; with device="cuda" on {torch.cuda.get_device_name()}'
-    elif torch.backends.mps.is_available():
-        gpu = '; with device="mps" on the GPU'
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    gpu = "".join(f'; with device="{kind}" on the GPU' for kind, found in there.items() if found)
     return f"CPU, {torch.get_num_threads()} threads{gpu}"
 
 
@@ -86,10 +83,8 @@ def _answer(what: str, question: Callable[[], str]) -> Row:
         return what, type(error).__name__, str(error) or "ask for help"
 
 
-def _digits() -> str:
-    digits = load_mnist()
-    parts = (len(digits.train), len(digits.validation), len(digits.test))
-    return " + ".join(f"{part:,}" for part in parts) + " digits, verified"
+def _counts() -> list[str]:
+    return [f"{len(split):,}" for split in vars(load_mnist()).values()]
 
 
 def _disk() -> str:

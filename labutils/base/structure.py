@@ -24,24 +24,18 @@ LAYERS: dict[str, type[nn.Module]] = {
 }
 CHAINS = (nn.Sequential, *NETWORKS.values())
 SOMEWHERE = {"device", "dtype"}  # of a layer's options, those that its tensors decide
-# What Python and PyTorch raise for structures and layers that make no sense.
-IMPOSSIBLE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError)
 
 
 def describe(model: nn.Module) -> dict:
     """Return a network's structure as strings, numbers, lists and dictionaries.
 
-    One of this package's networks with other layers than its own becomes an nn.Sequential.
-
-    Raises
-    ------
-    TypeError
-        It is neither one of this package's networks nor an nn.Sequential of known layers.
+    One of this package's networks with other layers than its own becomes an nn.Sequential; for
+    a network that is neither there is a TypeError.
     """
     if type(model) in NETWORKS.values() and _has_its_own_layers(model):
         structure = {"architecture": type(model).__name__, "widths": list(model.widths)}
     elif type(model) in CHAINS:
-        structure = {"architecture": "Sequential", **_describe_chain(model)}
+        structure = {"architecture": "Sequential", **_describe_layer("", model)[1]}
     else:
         raise _unknown(f"A {type(model).__name__}")
     names: dict[nn.Module, str] = {}
@@ -56,29 +50,23 @@ def describe(model: nn.Module) -> dict:
 def build(structure: dict) -> nn.Module:
     """Build the network that `describe` described, without memory for its tensors ("meta").
 
-    Raises
-    ------
-    ValueError
-        It describes no network.
+    Whatever Python and PyTorch raise for layers that make no sense is raised.
     """
-    try:
-        architecture = structure["architecture"]
-        # On the meta device a network takes no memory, so absurd widths do no harm.
-        with torch.device("meta"):
-            if architecture in NETWORKS:
-                model = NETWORKS[architecture](tuple(structure["widths"]))
-            elif architecture == "Sequential":
-                model = _build_layer("Sequential", {"layers": structure["layers"]})
-            else:
-                known = ", ".join((*NETWORKS, "Sequential"))
-                raise ValueError(f"its architecture is {architecture!r}, expected {known}.")
-        for name, first in structure.get("shared", {}).items():
-            chain, _, place = name.rpartition(".")
-            model.get_submodule(name)  # or there would be one more layer
-            setattr(model.get_submodule(chain), place, model.get_submodule(first))
-        return model
-    except IMPOSSIBLE as error:
-        raise ValueError(str(error)) from error
+    architecture = structure["architecture"]
+    # On the meta device a network takes no memory, so absurd widths do no harm.
+    with torch.device("meta"):
+        if architecture in NETWORKS:
+            model = NETWORKS[architecture](tuple(structure["widths"]))
+        elif architecture == "Sequential":
+            model = _build_layer("Sequential", structure)
+        else:
+            known = ", ".join((*NETWORKS, "Sequential"))
+            raise ValueError(f"its architecture is {architecture!r}, expected {known}.")
+    for name, first in structure.get("shared", {}).items():
+        chain, _, place = name.rpartition(".")
+        model.get_submodule(name)  # or there would be one more layer
+        setattr(model.get_submodule(chain), place, model.get_submodule(first))
+    return model
 
 
 def fingerprint(model: nn.Module) -> str:
@@ -103,15 +91,11 @@ def _has_its_own_layers(model: nn.Module) -> bool:
         return False
 
 
-def _describe_chain(chain: nn.Sequential) -> dict:
-    parts = chain._modules.items()
-    return {"layers": [[name, *_describe_layer(name, part)] for name, part in parts]}
-
-
 def _describe_layer(name: str, layer: nn.Module) -> tuple[str, dict]:
     """Return a layer's class and the options it was made with, read off its attributes."""
     if type(layer) in CHAINS:
-        return "Sequential", _describe_chain(layer)
+        parts = layer._modules.items()
+        return "Sequential", {"layers": [[n, *_describe_layer(n, part)] for n, part in parts]}
     kind = type(layer).__name__
     if type(layer) is not LAYERS.get(kind):
         raise _unknown(f"{name} is a {kind}, which")

@@ -13,8 +13,6 @@ from labutils.base import given
 from labutils.cost.macs import fitting
 from labutils.fit.evaluation import evaluating
 
-MOST = 100_000  # images, threads, or rounds: more is a slip
-
 
 def latency(
     models: Mapping[str, nn.Module | Callable[[Tensor], Tensor]],
@@ -43,11 +41,10 @@ def latency(
     Raises
     ------
     TypeError, ValueError
-        There is no network, or images of that shape do not fit it; batch, threads or rounds are
-        no whole numbers of at least 1.
+        There is no network, images of that shape do not fit it, or a number is below 1.
     """
     images = _images(models, batch, image_shape)
-    given.whole(rounds, "rounds", 1, MOST)
+    given.whole(rounds, "rounds")
     times: dict[str, list[float]] = {name: [] for name in models}
     with contextlib.ExitStack() as stack:
         stack.enter_context(torch.inference_mode())
@@ -83,9 +80,8 @@ def layer_latency(
 ) -> pd.DataFrame:
     """Time the layers of several networks of the same structure, the networks in turn.
 
-    Parameters
-    ----------
-    As for `latency`, the networks being chains (nn.Sequential) of layers of the same names.
+    Everything is as for `latency`, the networks being chains (nn.Sequential) of layers of the
+    same names.
 
     Returns
     -------
@@ -104,26 +100,21 @@ def layer_latency(
         values = {name: fitting(chain, images) for name, chain in models.items()}
         for layer in chains[0]._modules:
             layers = {name: chain._modules[layer] for name, chain in models.items()}
-            calls = {name: _with_input(layers[name], values[name]) for name in models}
+            calls = {
+                name: lambda _images, run=layers[name], value=values[name]: run(value)
+                for name in models
+            }
             table = latency(calls, batch, threads, rounds=rounds).set_index("model")
             medians[layer] = table["median"]
             values = {name: layers[name](values[name]) for name in models}
     return pd.DataFrame(medians).T.rename_axis("layer")
 
 
-def _with_input(layer: nn.Module, values: Tensor) -> Callable[[Tensor], Tensor]:
-    """Return a function of anything that gives a layer always the same input."""
-    return lambda _images: layer(values)
-
-
 def _images(models: Mapping, batch: int, image_shape: tuple[int, ...]) -> Tensor:
     """Draw a batch of images, if there is a network to time with them."""
-    if not isinstance(models, Mapping) or not models:
-        raise ValueError("models: give networks to time by their names, as {'dense': model}.")
-    for name, model in models.items():
-        if not callable(model):
-            raise TypeError(f"models[{name!r}] is a {type(model).__name__}: give a network.")
-    shape = (given.whole(batch, "batch", 1, MOST), *given.shape(image_shape))
+    for name, model in given.named(models, "models", "{'dense': model}").items():
+        given.instance(model, Callable, f"models[{name!r}]", "a network")
+    shape = (given.whole(batch, "batch"), *given.shape(image_shape))
     return torch.randn(*shape, generator=torch.Generator().manual_seed(0))
 
 

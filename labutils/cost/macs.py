@@ -20,13 +20,8 @@ def layer_table(model: nn.Module, image_shape: tuple[int, ...] = (1, 28, 28)) ->
     Returns
     -------
     Table with the columns `layer`, `kind`, `output` (shape for one image), `parameters`
-    (weights and biases) and `macs` (multiplications with a weight, one image), in the
-    order in which the layers run.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As by `count_macs`.
+    (weights and biases) and `macs`, in the order in which the layers run. What `count_macs`
+    refuses is refused.
     """
     rows = [
         {
@@ -94,27 +89,21 @@ def _run_once(model: nn.Module, image_shape: tuple[int, ...]) -> Runs:
             uses = places.numel() // len(layer.weight)
         ran.append((name, layer, tuple(output.shape), uses))
 
-    blank = torch.zeros(1, *given.shape(image_shape))
-    hooks = [layer.register_forward_hook(partial(note, name)) for name, layer in _leaves(model)]
+    hooks = []
     try:
+        for name, layer in given.network(model).named_modules():
+            if isinstance(layer, UNCOUNTED):
+                raise ValueError(
+                    f"{name} is a {type(layer).__name__}, whose multiplications are not counted "
+                    "here: only those of convolutions and linear layers are."
+                )
+            # Layers that have no others in them, but for what computes their weights.
+            inner = {child for child, _ in layer.named_children()} - {"parametrizations"}
+            if not inner and "parametrizations" not in name.split("."):
+                hooks.append(layer.register_forward_hook(partial(note, name)))
         with evaluating(model), torch.no_grad():
-            fitting(model, blank)
+            fitting(model, torch.zeros(1, *given.shape(image_shape)))
     finally:
         for hook in hooks:
             hook.remove()
     return ran
-
-
-def _leaves(model: nn.Module) -> list[tuple[str, nn.Module]]:
-    """Find the layers that have no others in them, but for what computes their weights."""
-    leaves = []
-    for name, layer in given.network(model).named_modules():
-        if isinstance(layer, UNCOUNTED):
-            raise ValueError(
-                f"{name} is a {type(layer).__name__}, whose multiplications are not counted here: "
-                "only those of convolutions and linear layers are."
-            )
-        inner = {child for child, _ in layer.named_children()} - {"parametrizations"}
-        if not inner and "parametrizations" not in name.split("."):
-            leaves.append((name, layer))
-    return leaves

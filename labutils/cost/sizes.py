@@ -12,7 +12,6 @@ ways are tried on each tensor, and the shortest is kept:
 import io
 import json
 import struct
-import tempfile
 import zlib
 from collections import Counter
 from dataclasses import dataclass
@@ -34,7 +33,7 @@ class Sizes:
     ----------
     dense : the tensors as they lie in memory
     file : the ordinary file, as ``torch.save(model.state_dict())`` writes it
-    compressed : a file without the zeros, really written and read back bit for bit
+    compressed : a file without the zeros, really packed and unpacked again bit for bit
     encoding : how that file stores each tensor
     """
 
@@ -64,10 +63,7 @@ def model_bytes(model: nn.Module) -> Sizes:
     ordinary = io.BytesIO()
     torch.save({name: tensor.clone() for name, tensor in state.items()}, ordinary)
     content, encoding = _pack(state)
-    with tempfile.TemporaryFile() as file:
-        file.write(content)
-        file.seek(0)
-        restored = _unpack(file.read())
+    restored = _unpack(content)
     for name, tensor in state.items():
         back = restored[name]
         same = (back.dtype, back.shape) == (tensor.dtype, tensor.shape)

@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
@@ -17,7 +18,6 @@ from labutils.base.digits import Split
 
 Z_95 = 1.959963984540054  # the normal distribution holds 95 % within so many deviations
 BATCH = 100  # activations of 100 images stay in the processor's cache; 1,000 take twice as long
-LARGEST_BATCH = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,9 @@ def answers(model: nn.Module, split: Split, batch_size: int) -> Iterator[tuple[T
     like = next((p for p in model.parameters() if p.is_floating_point()), split.images)
     least, most = int(split.labels.min()), int(split.labels.max())
     layers = reordered(model)
-    with evaluating(model), torch.inference_mode():
+    # Inference mode is faster; but weights that a first image makes could never be trained.
+    lazy = any(map(nn.parameter.is_lazy, model.parameters()))
+    with evaluating(model), torch.no_grad() if lazy else torch.inference_mode():
         for start in range(0, len(split.labels), batch_size):
             images = split.images[start : start + batch_size].to(like)
             labels = split.labels[start : start + batch_size].to(like.device)
@@ -177,7 +179,7 @@ def wilson_interval(correct: int, total: int) -> tuple[float, float]:
     >>> [round(bound, 4) for bound in wilson_interval(9900, 10000)]
     [0.9879, 0.9918]
     """
-    total = given.whole(total, "total")
+    total = given.whole(total, "total", 1, sys.maxsize)
     correct = given.whole(correct, "correct", 0, total)
     share, weight = correct / total, Z_95 * Z_95 / total
     centre = share + weight / 2
@@ -218,4 +220,4 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float, float]:
 def _check(model: nn.Module, split: Split, batch_size: int) -> None:
     given.module(model)
     given.split(split)
-    given.whole(batch_size, "batch_size", 1, LARGEST_BATCH)
+    given.whole(batch_size, "batch_size")

@@ -16,14 +16,7 @@ from tqdm import tqdm
 from labutils.base import given
 from labutils.base.digits import Digits
 from labutils.base.history import History
-from labutils.fit.evaluation import (
-    BATCH,
-    LARGEST_BATCH,
-    answers,
-    channels_last,
-    judge,
-    reordered,
-)
+from labutils.fit.evaluation import BATCH, answers, channels_last, judge, reordered
 
 Watch = Callable[[int, float], bool | None]
 MakeOptimizer = Callable[[Iterable[nn.Parameter]], Optimizer]
@@ -35,10 +28,7 @@ SHOW_EVERY = 20  # steps between two updates of the figures beside the progress 
 RATE = 5e-3  # the highest learning rate of a recovery, where none is given
 TRAINED_RATE = 1e-2  # the same for a training, to which rewinding goes back
 TEMPERATURE, TEACHER_SHARE = 4.0, 0.9
-MOST_EPOCHS, MOST_STEPS = 10_000, 10_000_000
 SCHEDULES = ("constant", "cosine", "one_cycle", "rewind")
-# One cycle: the share of its steps in which the rate rises, and the rates at its two ends.
-WARM, FIRST, LAST = 0.3, 1 / 25, 1 / 25e4
 
 
 def cross_entropy(logits: Tensor, labels: Tensor, _chosen: Tensor) -> Tensor:
@@ -73,7 +63,8 @@ def training_steps(
         model.train()
         total = 0.0
         for chosen in torch.randperm(len(labels), generator=order).split(batch_size):
-            chosen, step = chosen.to(like.device), step + 1
+            chosen = chosen.to(like.device)
+            step += 1
             logits = forward(channels_last(images[chosen]))
             loss = finite(loss_of(logits, labels[chosen], chosen), history, scheduler)
             optimizer.zero_grad()
@@ -193,13 +184,18 @@ def fine_tune(
         given.module(teacher, "teacher")
     if trained_epochs is None:
         trained_epochs = epochs_before(model)
-    given.whole(trained_epochs, "trained_epochs", 0, MOST_EPOCHS)
+    given.whole(trained_epochs, "trained_epochs", 0)
     counts = [steps_of(digits, n, batch_size) for n in (epochs, trained_epochs)]
     rates = learning_rates(schedule, *counts)
     if optimizer is None:
         used = adamw(model, rate, weight_decay)
     else:
-        used = _made_by(optimizer, model, learning_rate)
+        used = optimizer(model.parameters()) if callable(optimizer) else None
+        example = "a function that makes one of torch.optim, as partial(torch.optim.SGD, lr=0.1)"
+        given.instance(used, Optimizer, "what optimizer= makes", example)
+        if learning_rate is not None:
+            for group in used.param_groups:
+                group["lr"] = learning_rate
     scheduler = following(used, rates)
     history = History(seed, epochs, trained_epochs=trained_epochs)
     with under_way(model, digits, history, batch_size, device, progress, watch) as seen:
@@ -245,8 +241,8 @@ def learning_rates(schedule: str, steps: int, trained_steps: int = 0) -> list[fl
     [1.0, 0.85, 0.5, 0.15]
     """
     given.choice(schedule, "schedule", SCHEDULES)
-    given.whole(steps, "steps", 0, MOST_STEPS)
-    given.whole(trained_steps, "trained_steps", 0, MOST_STEPS)
+    given.whole(steps, "steps", 0)
+    given.whole(trained_steps, "trained_steps", 0)
     if schedule == "constant":
         return [1.0] * steps
     if schedule == "cosine":
@@ -268,10 +264,11 @@ def _glide(start: float, end: float, share: float) -> float:
 
 
 def _one_cycle(step: int, steps: int) -> float:
-    top = WARM * steps - 1
+    """Rise from 1/25 of the highest rate in 30% of the steps, then fall to nearly zero."""
+    top = 0.3 * steps - 1
     if step <= top:
-        return _glide(FIRST, 1.0, step / top)
-    return _glide(1.0, LAST, (step - top) / (steps - 1 - top))
+        return _glide(1 / 25, 1.0, step / top)
+    return _glide(1.0, 1 / 25e4, (step - top) / (steps - 1 - top))
 
 
 def steps_of(digits: Digits, epochs: int, batch_size: int) -> int:
@@ -289,11 +286,6 @@ def epochs_before(model: nn.Module) -> int:
 
 def adamw(model: nn.Module, learning_rate: float, weight_decay: float) -> Optimizer:
     """Return the optimizer used where none is given."""
-    if any(parameter.dtype == torch.float16 for parameter in model.parameters()):
-        raise ValueError(
-            "AdamW's smallest divisor is 0 in float16: train the network in float32 "
-            "(model.float()), then halve it (model.half())."
-        )
     return torch.optim.AdamW(
         model.parameters(), lr=learning_rate, weight_decay=weight_decay, fused=True
     )
@@ -369,29 +361,34 @@ def under_way(
     device = given.device(home if device is None else device)
     if watch is not None and not callable(watch):
         raise TypeError(f"watch={watch!r}: give a function of a step's number and its loss.")
-    next(answers(model, digits.train, 2))  # refuses images that do not fit the network
     total = steps_of(digits, history.epochs, batch_size)
     bar = tqdm(total=total, file=sys.stdout, disable=not (progress and total), bar_format=BAR)
     taken = 0
+
+    def show(loss: float) -> None:
+        figures = {"loss": f"{loss:.3f}"}
+        if history.loss:
+            figures["validation"] = f"{history.validation_accuracy[-1]:.2%}"
+        bar.set_postfix(figures)
 
     def seen(loss: float) -> bool:
         nonlocal taken
         taken += 1
         bar.set_description(f"epoch {len(history.loss) + 1}/{history.epochs}", refresh=False)
         if taken % SHOW_EVERY == 0:
-            bar.set_postfix(_figures(loss, history), refresh=False)
+            show(loss)
         bar.update()
         return watch is not None and bool(watch(taken, loss))
 
-    model.history = history
     forked = [device] if device.type == "cuda" else []  # fork_rng minds the CPU's state anyway
     try:
         with torch.random.fork_rng(devices=forked), bar:
             torch.manual_seed(history.seed)
-            model.to(device)
+            next(answers(model.to(device), digits.train, 2))  # refuses images that do not fit
+            model.history = history
             yield seen
             if history.loss:
-                bar.set_postfix(_figures(history.loss[-1], history))
+                show(history.loss[-1])
     except KeyboardInterrupt:
         history.interrupted = True
         print(
@@ -403,42 +400,12 @@ def under_way(
         history.seconds = time.perf_counter() - started
 
 
-def _figures(loss: float, history: History) -> dict[str, str]:
-    """Format what stands beside the progress bar."""
-    figures = {"loss": f"{loss:.3f}"}
-    if history.validation_accuracy:
-        figures["validation"] = f"{history.validation_accuracy[-1]:.2%}"
-    return figures
-
-
 def check_settings(
     epochs: int, seed: int, batch_size: int, weight_decay: float, learning_rate: float
 ) -> None:
     """Refuse numbers that could only fail later, or silently."""
-    given.whole(epochs, "epochs", 0, MOST_EPOCHS)
+    given.whole(epochs, "epochs", 0)
     given.seed(seed)
-    given.whole(batch_size, "batch_size", 1, LARGEST_BATCH)
+    given.whole(batch_size, "batch_size")
     given.positive(weight_decay, "weight_decay", zero=True)
     given.positive(learning_rate, "learning_rate")
-
-
-def _made_by(make: MakeOptimizer, model: nn.Module, learning_rate: float | None) -> Optimizer:
-    """Return the reader's optimizer, refusing what would train another network, or nothing."""
-    made = make(model.parameters()) if callable(make) else make
-    if not callable(make) or not isinstance(made, Optimizer):
-        raise TypeError(
-            f"optimizer is, or makes, a {type(made).__name__}: give a function that makes one of "
-            "torch.optim from parameters, as functools.partial(torch.optim.SGD, lr=0.1)."
-        )
-    if isinstance(made, torch.optim.LBFGS):
-        raise ValueError("LBFGS asks for the loss several times a step: give another optimizer.")
-    own = {id(parameter) for parameter in model.parameters()}
-    if not all(id(moved) in own for group in made.param_groups for moved in group["params"]):
-        raise ValueError(
-            "This optimizer moves tensors that are not the network's: make it from the parameters "
-            "that the function is given."
-        )
-    if learning_rate is not None:
-        for group in made.param_groups:
-            group["lr"] = learning_rate
-    return made

@@ -16,7 +16,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, OneCycleLR
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 import labutils as lab
-from labutils.fit.training import BATCH_SIZE, epochs_before, loss_with, recovery_steps, steps_of
+from labutils.fit.training import epochs_before, loss_with
 
 OPTIMIZERS = [
     kind
@@ -156,6 +156,18 @@ def test_other_precisions_train_on_the_same_images(few_digits, kind):
     assert model.fc1.weight.dtype == kind
 
 
+def test_weights_made_by_the_first_images_are_trained_too(few_digits):
+    models = []
+    for looked_at in (False, True):
+        torch.manual_seed(0)
+        models.append(nn.Sequential(nn.Flatten(), nn.LazyLinear(10)))
+        if looked_at:
+            torch.manual_seed(0)
+            lab.evaluate(models[-1], few_digits.test)
+        assert train(models[-1], few_digits).validation_accuracy[-1] > 0.7
+    assert same(*models)
+
+
 # What cannot be.
 
 
@@ -280,15 +292,6 @@ def test_recovers(digits, pruned):
     assert lab.sparsity(pruned) == pytest.approx(0.9, abs=1e-4)
     assert pruned.history is history
     assert not pruned.training
-
-
-def test_step_by_step_is_the_same(few_digits):
-    model, other = small(), small()
-    losses = list(recovery_steps(model, few_digits, 2, "cosine"))
-    history = fine_tune(other, few_digits, 2, schedule="cosine")
-    assert len(losses) == steps_of(few_digits, 2, BATCH_SIZE) == 40
-    assert sum(losses[:20]) / 20 == pytest.approx(history.loss[0])
-    assert same(model, other)
 
 
 def test_teacher(few_digits, model):
