@@ -58,7 +58,11 @@ def design_network(function: Callable[[Digits], nn.Module], digits: Digits) -> f
         accuracy, size = _measure(network, digits.validation)
         points = design_points(accuracy, size)
         told = f"{size:,} bytes, {accuracy:.2%} of {len(digits.validation):,} images right"
-        _hand_in(network, f"{TITLE}: {told}: {points:g} of {POINTS} points")
+        text = f"{TITLE}: {told}: {points:g} of {POINTS} points"
+        if get_ipython() is None:  # outside of Jupyter
+            print(text)
+        else:  # a notebook keeps the network beside the line, without showing it
+            display({"text/plain": text, MIME: packed(network)}, raw=True)
         if accuracy < ENOUGH:
             enough = f"at least {ENOUGH:.1%} of the validation images right"
             raise Wrong(enough, told, "remove less, or train longer after each removal")
@@ -98,11 +102,3 @@ def _measure(network: object, split: Split) -> tuple[float, int]:
         return evaluate(network, split).accuracy, model_bytes(network).compressed
     except Exception as error:  # whatever PyTorch raises for images that do not fit
         raise Wrong("an answer N x 10 for images N x 1 x 28 x 28", first_line(error)) from None
-
-
-def _hand_in(network: nn.Module, text: str) -> None:
-    """Show the line; a notebook keeps the network beside it, without showing it."""
-    if get_ipython() is None:  # outside of Jupyter
-        print(text)
-    else:
-        display({"text/plain": text, MIME: packed(network)}, raw=True)

@@ -44,7 +44,8 @@ def tune(result: object, network: SimpleCNN, batches: Batches, learning_rate: fl
         raise Wrong("the network after training", result, held_by_torch(result) or hint)
     if type(result) is not SimpleCNN or result.widths != network.widths:
         raise Wrong(f"a SimpleCNN(widths={network.widths})", result)
-    revived = _revived(result, network)
+    pairs = zip(prunable_layers(network).values(), prunable_layers(result).values(), strict=True)
+    revived = sum(int(((old.weight == 0) & (new.weight != 0)).sum()) for old, new in pairs)
     if revived:
         got = f"{revived} {'weight was' if revived == 1 else 'weights were'} revived"
         hint = "multiply each weight by its mask after every step"
@@ -60,14 +61,6 @@ def tune(result: object, network: SimpleCNN, batches: Batches, learning_rate: fl
             f"weights that differ by up to {most:.2g}",
             _mistake(result, network, batches, learning_rate),
         )
-
-
-def _revived(result: nn.Module, network: nn.Module) -> int:
-    layers = prunable_layers(result)
-    return sum(
-        int(((layer.weight == 0) & (layers[name].weight != 0)).sum())
-        for name, layer in prunable_layers(network).items()
-    )
 
 
 def _mistake(result: nn.Module, network: SimpleCNN, batches: Batches, rate: float) -> str:

@@ -1,5 +1,6 @@
 """What came of a student's function: not attempted, raised, wrong or right, and why?"""
 
+import contextlib
 import copy
 import functools
 import inspect
@@ -73,11 +74,10 @@ class Exercise:
         """
         if not callable(function):
             raise CheckFailed(self.title, "wrong", expected="a function", got=show(plain(function)))
-        count = 0
-        for case in self.cases() if cases is None else cases:
+        cases = self.cases() if cases is None else list(cases)
+        for case in cases:
             self._try(function, case)
-            count += 1
-        print(f"{self.title}: right ({count} {'case' if count == 1 else 'cases'})")
+        print(f"{self.title}: right ({len(cases)} {'case' if len(cases) == 1 else 'cases'})")
 
     def _try(self, function: Callable, case: tuple) -> None:
         given = ", ".join(f"{n} = {show(v)}" for n, v in zip(self.names, case, strict=True))
@@ -146,14 +146,11 @@ def _where(error: Exception) -> str:
 
 def likely(result: object, mistakes: dict[str, Callable[[], object]]) -> str:
     """Return the first mistake that gives just this result, or an empty string."""
-    return next((text for text, wrong in mistakes.items() if _gives(wrong, result)), "")
-
-
-def _gives(wrong: Callable[[], object], result: object) -> bool:
-    try:
-        return same(result, wrong())
-    except (RuntimeError, ValueError, LookupError):  # that mistake is not possible here
-        return False
+    for text, wrong in mistakes.items():
+        with contextlib.suppress(RuntimeError, ValueError, LookupError):  # not possible here
+            if same(result, wrong()):
+                return text
+    return ""
 
 
 def same(one: object, other: object, exactly: bool = False) -> bool:
@@ -161,10 +158,9 @@ def same(one: object, other: object, exactly: bool = False) -> bool:
     if type(one) is not type(other):
         return False
     if isinstance(one, Tensor):
-        if one.shape != other.shape or one.dtype != other.dtype:
-            return False
         close = functools.partial(torch.allclose, rtol=1e-4, atol=1e-5, equal_nan=True)
-        return (torch.equal if exactly else close)(one, other)
+        alike = one.shape == other.shape and one.dtype == other.dtype
+        return alike and (torch.equal if exactly else close)(one, other)
     if isinstance(one, nn.Module):
         states = dict(one.state_dict()), dict(other.state_dict())
         return str(one) == str(other) and same(*states, exactly)
@@ -231,6 +227,7 @@ def expect_tensor(
 
 
 def _show(value: object, digits: int = 6) -> str:
+    kind = type(value).__name__
     if isinstance(value, Foreign):
         return f"an object of type {value.kind}"
     if isinstance(value, Misfit):
@@ -243,10 +240,9 @@ def _show(value: object, digits: int = 6) -> str:
         kind = "" if value.is_floating_point() else f" ({_name(value.dtype)})"
         return _show(value.tolist(), digits=4) + kind
     if isinstance(value, nn.Module):
-        widths, kind = getattr(value, "widths", None), type(value).__name__
-        count = len(list(value.children()))
-        layers = f"{count} {'layer' if count == 1 else 'layers'}"
-        return f"{kind}(widths={widths})" if widths else f"{kind} of {layers}"
+        widths, count = getattr(value, "widths", None), len(list(value.children()))
+        layers = f" of {count} {'layer' if count == 1 else 'layers'}"
+        return kind + (f"(widths={widths})" if widths else layers)
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key}: {_show(part)}" for key, part in value.items()) + "}"
     if isinstance(value, (list, tuple)):
