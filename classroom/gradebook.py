@@ -118,10 +118,7 @@ class Course:
     def record(self, student: str, work: Work, marks: dict[str, Mark]) -> None:
         """Put a student's marks into the gradebook, and no other student's; all or nothing.
 
-        Raises
-        ------
-        RuntimeError
-            nbgrader does not take the notebook.
+        A notebook that nbgrader does not take is a RuntimeError.
         """
         notebook = self._marked(work, marks)
         target = self.folder / "submitted" / student / NAME / f"{NAME}.ipynb"

@@ -55,17 +55,7 @@ class File:
 def files_in(path: Path, stack: ExitStack) -> list[File]:
     """Return all there is in a folder or a zip file, or the one notebook itself.
 
-    Parameters
-    ----------
-    path : the folder, zip file or notebook
-    stack : what keeps a zip file open until its files are loaded
-
-    Raises
-    ------
-    FileNotFoundError, PermissionError
-        It is not there, or cannot be read.
-    ValueError
-        It is something else, is damaged, or has more than `MOST_ENTRIES`.
+    The stack keeps a zip file open until its files are loaded. What is raised, `collect` says.
     """
     if not path.exists():
         raise FileNotFoundError(

@@ -67,11 +67,10 @@ def _clauses(node: ast.AST) -> list[str]:
 
 def _of_module(target: ast.AST) -> bool:
     """Tell whether this is an attribute of a module, at any depth."""
+    attribute = isinstance(target, (ast.Attribute, ast.Subscript))
     while isinstance(target, (ast.Attribute, ast.Subscript)):
         target = target.value
-        if isinstance(target, ast.Name):
-            return target.id in MODULES
-    return False
+    return attribute and isinstance(target, ast.Name) and target.id in MODULES
 
 
 def _import(name: str) -> list[str]:

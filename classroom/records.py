@@ -31,13 +31,7 @@ class Records:
         return sorted(path.stem for path in self.folder.glob("[!.]*.json"))
 
     def read(self, student: str) -> dict:
-        """Return a student's record; empty if there is none.
-
-        Raises
-        ------
-        ValueError
-            It is damaged.
-        """
+        """Return a student's record; empty if there is none. A damaged one is a ValueError."""
         path = self.folder / f"{student}.json"
         try:
             return json.loads(path.read_bytes()) if path.exists() else {}

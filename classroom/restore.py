@@ -42,12 +42,7 @@ def read(content: bytes) -> NotebookNode:
     """Return a submitted file as a notebook.
 
     It is not held to the letter of the format: editors other than JupyterLab add properties and
-    leave some out, which is not the student's doing.
-
-    Raises
-    ------
-    NotThisAssignment
-        It is not one.
+    leave some out, which is not the student's doing. What is no notebook is `NotThisAssignment`.
     """
     try:
         found = json.loads(content.decode("utf-8-sig"))
@@ -95,11 +90,7 @@ def _cell(found: dict) -> NotebookNode:
 
 
 def restore(notebook: NotebookNode, released: list[Part]) -> Work:
-    """Put a submission into the order of the assignment.
-
-    Parameters
-    ----------
-    released : the assignment as the students got it
+    """Put a submission into the order of the assignment, as the students got it.
 
     Raises
     ------

@@ -50,11 +50,6 @@ def typeset(text: str, *, draw: bool = True) -> str:
 def formula(tex: str) -> str:
     r"""Draw a formula: a page that loads nothing cannot set TeX.
 
-    Raises
-    ------
-    ValueError
-        It has something that matplotlib's mathtext does not know.
-
     >>> formula(r"\frac{1}{2}")[:26]
     '<svg class="formula" role='
     """

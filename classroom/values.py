@@ -43,13 +43,7 @@ def pack(value: object) -> object:
 
 
 def unpack(packed: object) -> object:
-    """Return the value again.
-
-    Raises
-    ------
-    ValueError
-        It was not made by `pack`, or is too large.
-    """
+    """Return the value again; ValueError if `pack` did not make it, or it is too large."""
     try:
         return _Reader().read(packed)
     except ValueError as error:

@@ -54,17 +54,7 @@ def build(out: Path, project: Path = PROJECT) -> tuple[Path, Path]:
 
 
 def students_version(source: Path) -> NotebookNode:
-    """Return the assignment as nbgrader releases it: no solutions, no hidden tests, no outputs.
-
-    Raises
-    ------
-    ModuleNotFoundError
-        nbgrader is not installed.
-    FileNotFoundError, ValueError
-        The assignment is not there, or has a cell without a name.
-    RuntimeError
-        nbgrader refuses it, as where a solution begins and does not end.
-    """
+    """Return the assignment as nbgrader releases it: no solutions, no hidden tests, no outputs."""
     if not source.is_file():
         raise FileNotFoundError(f"The assignment {source} is missing: bring it back.")
     parts(source)

@@ -24,12 +24,8 @@ def read(project: Path) -> dict[str, bytes]:
     """Return the files of the handout, from their path in the project to their content.
 
     In a clone these are the files that git tracks, or would: files that are ignored stay out,
-    and new ones are named. Elsewhere all files are taken that no program made.
-
-    Raises
-    ------
-    FileNotFoundError
-        One of them is not there.
+    and new ones are named. Elsewhere all files are taken that no program made. FileNotFoundError
+    if one is not there.
     """
     known = list(_in_git(project) or _in_folders(project))
     names = sorted(name for name in known if _packed(name))

@@ -35,13 +35,7 @@ def secrets(source: NotebookNode) -> dict[bytes, tuple[str, str]]:
 
 
 def refuse(files: Mapping[str, bytes], forbidden: Mapping[bytes, tuple[str, str]]) -> None:
-    """Raise if one of the lines stands in one of the files, in whatever layout.
-
-    Raises
-    ------
-    ValueError
-        With the first such line and the file.
-    """
+    """Raise ValueError if one of the lines stands in one of the files, in whatever layout."""
     for name, content in files.items():
         text = b"".join(_text(name, content).split())
         for bare, (cell, line) in forbidden.items():

@@ -12,18 +12,9 @@ STYLE = Path(__file__).parent / "sheet.css"
 
 
 def page(notebook: NotebookNode) -> str:
-    """Return the assignment's texts and stubs as a web page to be printed, complete in itself.
+    """Return the texts and stubs of the students' version as a web page, complete in itself.
 
     Hints, checks and given code are left out: they are of use only where code can be run.
-
-    Parameters
-    ----------
-    notebook : the students' version
-
-    Raises
-    ------
-    ValueError
-        A formula cannot be drawn.
     """
     parts = "\n".join(filter(None, map(_part, notebook.cells)))
     kept_together = filter(str.strip, re.split(r"(?=<h2)|(?<=</pre></div>)", parts))

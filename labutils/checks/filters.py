@@ -18,31 +18,30 @@ from labutils.prune.filters import keep_filters
 ])  # fmt: skip
 def filter_norms(result: object, weight: Tensor) -> None:
     """Judge the L1 norms of a layer's filters."""
-    by_filter = weight.flatten(1)
-    expected = by_filter.abs().sum(1)
+    rows, size = weight.flatten(1), weight.abs()
+    expected = size.flatten(1).sum(1)
     if torch.is_tensor(result) and result.shape != expected.shape:
         raise Wrong(f"one norm for each of the {len(weight)} filters", result, likely(result, {
             "that is summed over the filters; one norm for each filter, weight[i], is asked for":
-                lambda: weight.abs().sum((0, 2, 3)),
+                lambda: size.sum((0, 2, 3)),
             "the kernel's positions are summed, the input channels are not":
-                lambda: weight.abs().sum((2, 3)),
+                lambda: size.sum((2, 3)),
             "that is one number for the layer; one for each filter is asked for":
-                lambda: weight.abs().sum(),
+                lambda: size.sum(),
             "keep a flat list of norms, without dimensions of size 1":
                 lambda: expected.view(-1, 1, 1, 1),
         }))  # fmt: skip
     expect_tensor(result, expected.shape, torch.float32)
     if not same(result, expected):
         raise Wrong(show(expected), result, likely(result, {
-            "that is the L2 norm; L1 is the sum of the magnitudes": lambda: by_filter.norm(dim=1),
-            "without the magnitudes, weights of both signs cancel": lambda: by_filter.sum(1),
-            "the magnitude of the sum is not the sum of the magnitudes":
-                lambda: by_filter.sum(1).abs(),
-            "that is the mean; the sum is asked for": lambda: by_filter.abs().mean(1),
+            "that is the L2 norm; L1 is the sum of the magnitudes": lambda: rows.norm(dim=1),
+            "without the magnitudes, weights of both signs cancel": lambda: rows.sum(1),
+            "the magnitude of the sum is not the sum of the magnitudes": lambda: rows.sum(1).abs(),
+            "that is the mean; the sum is asked for": lambda: rows.abs().mean(1),
             "that is the squared L2 norm; L1 is the sum of the magnitudes":
-                lambda: by_filter.square().sum(1),
+                lambda: rows.square().sum(1),
             "the sum runs over the input channels and positions of one filter":
-                lambda: weight.abs().sum((0, 2, 3)),
+                lambda: size.sum((0, 2, 3)),
         }))  # fmt: skip
 
 
@@ -54,8 +53,8 @@ def filter_norms(result: object, weight: Tensor) -> None:
 ])  # fmt: skip
 def filters_to_keep(result: object, norms: Tensor, amount: float) -> None:
     """Judge the indices, rising, of the filters with the largest norms; one stays always."""
-    total = len(norms)
-    count = max(1, total - round(amount * total))
+    total, exact = len(norms), amount * len(norms)
+    count = max(1, total - round(exact))
     order = norms.argsort(descending=True, stable=True)
     expected = order[:count].sort().values
     if torch.is_tensor(result) and result.dtype == torch.bool:
@@ -65,11 +64,9 @@ def filters_to_keep(result: object, norms: Tensor, amount: float) -> None:
         got, wanted = result.numel(), f"{count} {'index' if count == 1 else 'indices'}"
         raise Wrong(wanted, f"{got}: {show(result)}", likely(got, {
             "the layer is empty: at least one filter stays, even for amount 1": lambda: 0,
-            "that many are removed, not kept": lambda: round(amount * total),
-            "k is rounded down: round(amount * n) filters go":
-                lambda: total - math.floor(amount * total),
-            "k is rounded up: round(amount * n) filters go":
-                lambda: total - math.ceil(amount * total),
+            "that many are removed, not kept": lambda: round(exact),
+            "k is rounded down: round(amount * n) filters go": lambda: total - math.floor(exact),
+            "k is rounded up: round(amount * n) filters go": lambda: total - math.ceil(exact),
         }))  # fmt: skip
     expect_tensor(result, expected.shape, torch.int64, "indices are whole numbers, int64")
     if not 0 <= int(result.min()) <= int(result.max()) < total:
@@ -79,8 +76,7 @@ def filters_to_keep(result: object, norms: Tensor, amount: float) -> None:
         len(ranked.unique()) < count
     ):
         raise Wrong(show(expected), result, likely(ranked, {
-            "you kept the small ones: the largest norms stay":
-                lambda: order.flip(0)[:count].sort().values,
+            "you kept the small ones: the largest norms stay": lambda: order[-count:].sort().values,
             "those are the first filters; the norms decide": lambda: torch.arange(count),
             "those are the positions after sorting: argsort gives the indices":
                 lambda: torch.arange(total)[-count:],
@@ -115,12 +111,9 @@ def remove_filters(result: object, network: SimpleCNN, kept1: Tensor, kept2: Ten
             hint = _shape_mistake(name, shapes[name], shape, network)
             raise Wrong(f"{name} of {by(shape)}", by(shapes[name]), hint)
     if type(result) is not SimpleCNN:
-        raise Wrong(
-            f"SimpleCNN(widths={expected.widths})",
-            result,
-            "the tensors are of the right shapes, the layers around them are not: build "
-            "SimpleCNN(widths), then copy the tensors into it",
-        )
+        hint = "the tensors are of the right shapes, the layers around them are not: build "
+        hint += "SimpleCNN(widths), then copy the tensors into it"
+        raise Wrong(f"SimpleCNN(widths={expected.widths})", result, hint)
     for name, tensor in expected.state_dict().items():
         found = result.state_dict()[name]
         if not same(found, tensor):
@@ -167,21 +160,20 @@ def _slices(name: str, network: SimpleCNN, kept1: Tensor, kept2: Tensor) -> dict
     """Return the usual wrong cuts of one tensor."""
     whole = network.get_parameter(name).detach()
     first = "those are the first ones; kept1 and kept2 say which"
-    first_biases = "the biases are the first ones, not those of the filters kept"
+    biases = "the biases are the first ones, not those of the filters kept"
+    n1, n2 = len(kept1), len(kept2)
     return {
-        "conv1.weight": {first: lambda: whole[: len(kept1)]},
-        "conv1.bias": {first_biases: lambda: whole[: len(kept1)]},
-        "conv2.bias": {first_biases: lambda: whole[: len(kept2)]},
+        "conv1.weight": {first: lambda: whole[:n1]},
+        "conv1.bias": {biases: lambda: whole[:n1]},
+        "conv2.bias": {biases: lambda: whole[:n2]},
         "conv2.weight": {
-            first: lambda: whole[: len(kept2), : len(kept1)],
-            "the inputs of conv2 that stay are kept1, not the first":
-                lambda: whole[kept2][:, : len(kept1)],
-            "the filters of conv2 that stay are kept2, not the first":
-                lambda: whole[: len(kept2), kept1],
+            first: lambda: whole[:n2, :n1],
+            "the inputs of conv2 that stay are kept1, not the first": lambda: whole[kept2][:, :n1],
+            "the filters of conv2 that stay are kept2, not the first": lambda: whole[:n2, kept1],
         },
         "fc1.weight": {
             "those are the first columns; each kept channel has its own 49":
-                lambda: whole[:, : 49 * len(kept2)],
+                lambda: whole[:, : 49 * n2],
             "Flatten goes channel by channel: column = channel * 49 + position":
                 lambda: whole.view(len(whole), 49, -1)[:, :, kept2].flatten(1),
             "Flatten keeps a channel's 49 columns together: column = channel * 49 + position":

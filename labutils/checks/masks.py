@@ -64,8 +64,8 @@ def global_masks(result: object, weights: dict[str, Tensor], amount: float) -> N
 
 def _mistakes(weight: Tensor, amount: float, of_signs: str, of_ties: str) -> dict:
     """Return the usual mistakes; with these endings of what is said of signs and of ties."""
-    scores, total = weight.abs(), weight.numel()
-    removed, ordered = round(amount * total), scores.flatten().sort().values
+    scores, total, exact = weight.abs(), weight.numel(), amount * weight.numel()
+    removed, ordered = round(exact), scores.flatten().sort().values
     return {
         "you kept the small ones: True marks a weight that stays":
             lambda: ~_largest(scores, removed),
@@ -76,9 +76,8 @@ def _mistakes(weight: Tensor, amount: float, of_signs: str, of_ties: str) -> dic
         f"ties remove too few: `>=` a threshold keeps all that equal it{of_ties}":
             lambda: scores >= (ordered[removed] if removed < total else math.inf),
         "k is rounded down: round(amount * n) weights go":
-            lambda: _largest(scores, math.floor(amount * total)),
-        "k is rounded up: round(amount * n) weights go":
-            lambda: _largest(scores, math.ceil(amount * total)),
+            lambda: _largest(scores, math.floor(exact)),
+        "k is rounded up: round(amount * n) weights go": lambda: _largest(scores, math.ceil(exact)),
     }  # fmt: skip
 
 

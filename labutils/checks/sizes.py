@@ -35,14 +35,13 @@ def sparsity_and_bytes(result: object, network: nn.Module) -> None:
     """Judge a pair: the share of weights that are zero, and the bytes without them."""
     if not isinstance(result, (tuple, list)) or len(result) != 2:
         raise Wrong("a pair (sparsity, bytes)", result)
-    for value, kind, wanted in zip(
-        result, (float, int), ("a float for the sparsity", "an int for the bytes"), strict=True
-    ):
+    wanted = ((float, "a float for the sparsity"), (int, "an int for the bytes"))
+    for value, (kind, text) in zip(result, wanted, strict=True):
         if type(value) not in (int, kind):
             hint = "bytes are whole: math.ceil(n / 8)" if isinstance(value, float) else ""
             if torch.is_tensor(value):
                 hint = "take the number out of the tensor with .item()"
-            raise Wrong(wanted, show_with_type(value), hint)
+            raise Wrong(text, show_with_type(value), hint)
     weights = [layer.weight for layer in prunable_layers(network).values()]
     sizes = [weight.numel() for weight in weights]
     lefts = [int(weight.count_nonzero()) for weight in weights]

@@ -56,11 +56,9 @@ def tune(result: object, network: SimpleCNN, batches: Batches, learning_rate: fl
     if not same(result, expected):
         pairs = zip(result.parameters(), expected.parameters(), strict=True)
         most = max(float((one - other).detach().abs().max()) for one, other in pairs)
-        raise Wrong(
-            "the weights after these steps of SGD with momentum",
-            f"weights that differ by up to {most:.2g}",
-            _mistake(result, network, batches, learning_rate),
-        )
+        hint = _mistake(result, network, batches, learning_rate)
+        wanted = "the weights after these steps of SGD with momentum"
+        raise Wrong(wanted, f"weights that differ by up to {most:.2g}", hint)
 
 
 def _mistake(result: nn.Module, network: SimpleCNN, batches: Batches, rate: float) -> str:
@@ -69,8 +67,7 @@ def _mistake(result: nn.Module, network: SimpleCNN, batches: Batches, rate: floa
         "nothing was learned: the network is as it was": {"batches": []},
         "without momentum: torch.optim.SGD(..., momentum=0.9), made once, before all batches":
             {"make": torch.optim.SGD},
-        "that is Adam: torch.optim.SGD with momentum 0.9 is asked for":
-            {"make": torch.optim.Adam},
+        "that is Adam: torch.optim.SGD with momentum 0.9 is asked for": {"make": torch.optim.Adam},
         "learning_rate was not used: torch.optim.SGD(..., lr=learning_rate)":
             {"make": lambda parameters, _: SGD(parameters)},
         "cross_entropy takes the logits as they are: no softmax before it":

@@ -87,11 +87,9 @@ class Exercise:
                 raise Wrong("a value", "None", "the function ends without a `return`")
             self.judge(found.result, *case)
             if found.changed_input:
-                raise Wrong(
-                    "what the function was given is left as it was",
-                    "it was changed in place",
-                    "work on a copy: tensor.clone(), copy.deepcopy(network)",
-                )
+                copied = "work on a copy: tensor.clone(), copy.deepcopy(network)"
+                left = "what the function was given is left as it was"
+                raise Wrong(left, "it was changed in place", copied)
         except Wrong as verdict:
             raise CheckFailed(self.title, "wrong", input=given, **verdict.lines) from None
 
@@ -216,14 +214,15 @@ def expect_tensor(
     article = "an" if _name(dtype).startswith("int") else "a"
     wanted = f"{article} {_tensor(dtype, shape)}" + (f" for {of}" if of else "")
     if not isinstance(result, Tensor):
-        a_list = "make a tensor of the list: torch.tensor(...)"
-        raise Wrong(wanted, result, a_list if isinstance(result, list) else "")
-    if result.dtype != dtype:
-        noun = "mask" if dtype == torch.bool else "result"
-        raise Wrong(wanted, result, hint or f"the {noun} has the wrong dtype")
-    if result.shape != shape:
-        as_many = "as many elements as asked for, but in another shape"
-        raise Wrong(wanted, result, as_many if result.numel() == shape.numel() else "")
+        hint = "make a tensor of the list: torch.tensor(...)" if isinstance(result, list) else ""
+    elif result.dtype != dtype:
+        hint = hint or f"the {'mask' if dtype == torch.bool else 'result'} has the wrong dtype"
+    elif result.shape == shape:
+        return
+    else:
+        as_many = result.numel() == shape.numel()
+        hint = "as many elements as asked for, but in another shape" if as_many else ""
+    raise Wrong(wanted, result, hint)
 
 
 def _show(value: object, digits: int = 6) -> str:
