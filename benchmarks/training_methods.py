@@ -13,7 +13,7 @@ from torch import Tensor, nn
 import labutils as lab
 from labutils.base import given
 from labutils.fit.evaluation import BATCH, evaluating
-from labutils.study.methods import digits_or_mnist, finished, seed_of
+from labutils.study.methods import finished, seed_of
 
 
 def prune_in_steps(
@@ -32,7 +32,7 @@ def prune_in_steps(
     iterating : further arguments of `prune_iteratively`
     """
     amounts = lab.rising_amounts(amount, steps)
-    digits = digits_or_mnist(digits)
+    digits = lab.load_mnist() if digits is None else digits
     last = lab.prune_iteratively(model, digits, amounts, progress=progress, **iterating)[-1]
     finished(last.history)
     return last.model
@@ -54,7 +54,8 @@ def prune_while_training(
     distil : whether the unpruned network is the teacher of the pruned one
     training : further arguments of `train_sparse`
     """
-    pruned, digits = copy.deepcopy(model), digits_or_mnist(digits)
+    digits = lab.load_mnist() if digits is None else digits
+    pruned = copy.deepcopy(model)
     if distil:
         training = {"teacher": model, **training}
     finished(lab.train_sparse(pruned, digits, amount, progress=progress, **training))
@@ -80,7 +81,8 @@ def prune_before_training(
     seed : of the weights; if not given, one that follows from the network
     training : further arguments of `fine_tune`
     """
-    digits, seed = digits_or_mnist(digits), seed_of(model) if seed is None else seed
+    digits = lab.load_mnist() if digits is None else digits
+    seed = seed_of(model) if seed is None else seed
     fresh = lab.reinitialised(model, seed)
     pruned = prune_snip(fresh, amount, digits.train[:calibration])
     finished(lab.fine_tune(pruned, digits, seed=seed, progress=progress, **training))
@@ -108,7 +110,8 @@ def train_ticket(
     seed : of the weights; if not given, one that follows from the network
     training : further arguments of `fine_tune`
     """
-    digits, seed = digits_or_mnist(digits), seed_of(model) if seed is None else seed
+    digits = lab.load_mnist() if digits is None else digits
+    seed = seed_of(model) if seed is None else seed
     start = lab.reinitialised(model, seed)
     trained = copy.deepcopy(start)
     options = {"seed": seed, "learning_rate": learning_rate, "progress": progress}
@@ -123,11 +126,6 @@ def weight_saliency(model: nn.Module, calibration: lab.Split) -> dict[str, Tenso
 
     That is the magnitude of weight times gradient, the gradient being that of the loss over
     the calibration images: SNIP's connection sensitivity (Lee et al. 2019), up to a factor.
-
-    Parameters
-    ----------
-    model : in any state of training; left as it was
-    calibration : training images with labels, some hundreds
 
     Returns
     -------
@@ -155,10 +153,7 @@ def prune_snip(model: nn.Module, amount: float, calibration: lab.Split) -> nn.Mo
     `fine_tune` does, the zeros staying zero. Of equal scores the later ones go first.
     """
     scores = torch.cat([score.flatten() for score in weight_saliency(model, calibration).values()])
-    left = len(scores) - round(given.amount(amount) * len(scores))
-    best_first = scores.argsort(descending=True, stable=True)
-    gone = torch.ones_like(scores, dtype=torch.bool)
-    gone[best_first[:left]] = False
+    gone = ~lab.magnitude_mask(scores, amount)
     pruned = copy.deepcopy(model)
     layers = list(lab.prunable_layers(pruned).values())
     sizes = [layer.weight.numel() for layer in layers]

@@ -1,6 +1,7 @@
 """Random chains of layers for the property tests, with notes on where their filters end."""
 
 import copy
+import math
 from dataclasses import dataclass, field
 
 import torch
@@ -65,7 +66,7 @@ def chains(draw, plain: bool = False) -> Chain:
         width = draw(st.integers(1, 4)) * groups
         width = width * 2 if not plain and draw(st.booleans()) else width
         if producer:
-            chain.ends[producer] = (last, copies, _lcm(blocks, groups))
+            chain.ends[producer] = (last, copies, math.lcm(blocks, groups))
         producer, copies, blocks = next(names), 1, groups
         add(producer, nn.Conv2d(
             channels, width, draw(st.sampled_from([1, 3])), padding=1, groups=groups,
@@ -109,10 +110,6 @@ def chains(draw, plain: bool = False) -> Chain:
     _randomise(chain.model)
     chain.model.eval()
     return chain
-
-
-def _lcm(a: int, b: int) -> int:
-    return torch.lcm(torch.tensor(a), torch.tensor(b)).item()
 
 
 def _randomise(model: nn.Module) -> None:

@@ -435,7 +435,7 @@ HOSTILE = {
             ex3_solution=function("global_masks", "weights, amount", "import os\nos._exit(0)"),
             ex4a_solution=function(
                 "sensitivity_scan", "network, amounts, split", f"while True:\n    pass {NEVER}"),
-            ex5a_solution=function("filter_norms", "weight", "return 'x' * 100_000_000"),
+            ex5a_solution=function("filter_norms", "weight", "return 'x' * 70_000_000"),
             ex6_solution=function("remove_filters", "network, kept1, kept2", FORGES),
         ),
         "7",

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import socket
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,6 @@ import numpy as np
 import torch
 from filelock import FileLock
 from torch import Tensor
-from torchvision.datasets import MNIST
 
 from labutils.base.home import lab_home
 
@@ -109,17 +109,15 @@ def load_mnist(root: str | os.PathLike | None = None) -> Digits:
     if not next(place for place in (root, *root.absolute().parents) if place.exists()).is_dir():
         raise NotADirectoryError(f"{root} is no folder: give the one that holds MNIST/.")
     _unpack(root)
-    published, test = (
-        MNIST(root, train=part == "train", download=False) for part in ("train", "test")
-    )
-    validation = validation_indices(published.targets)
-    kept = torch.ones(len(published), dtype=torch.bool)
+    images, labels, *test = (_read(root / "MNIST" / "raw" / name) for name in UNPACKED_MD5)
+    everything = Split(_normalise(images), labels.long())
+    validation = validation_indices(everything.labels)
+    kept = torch.ones(len(labels), dtype=torch.bool)
     kept[validation] = False
-    everything = Split(_normalise(published.data), published.targets)
     return Digits(
         train=everything[kept],
         validation=everything[validation],
-        test=Split(_normalise(test.data), test.targets),
+        test=Split(_normalise(test[0]), test[1].long()),
     )
 
 
@@ -135,6 +133,13 @@ def validation_indices(labels: Tensor, every: int = 12) -> Tensor:
     return labels.argsort(stable=True)[every // 2 :: every].sort().values
 
 
+def _read(file: Path) -> Tensor:
+    """Read unpacked bytes behind a head that says their shape (LeCun's IDX format)."""
+    content = bytearray(file.read_bytes())
+    shape = struct.unpack_from(f">{content[3]}I", content, 4)
+    return torch.frombuffer(content, dtype=torch.uint8, offset=4 + 4 * len(shape)).view(shape)
+
+
 def _normalise(pixels: Tensor) -> Tensor:
     """Turn N x 28 x 28 bytes into N x 1 x 28 x 28 floats of mean 0 and deviation 1."""
     images = pixels.unsqueeze(1).to(torch.float32)
@@ -146,6 +151,8 @@ def _unpack(root: Path) -> None:
     raw = root / "MNIST" / "raw"
     if all(_is_whole(raw / name, md5) for name, md5 in UNPACKED_MD5.items()):
         return
+    from torchvision.datasets import MNIST  # takes a second to import, and is needed once
+
     before = socket.getdefaulttimeout()
     try:
         raw.mkdir(parents=True, exist_ok=True)
@@ -174,6 +181,8 @@ def _is_whole(path: Path, md5: str) -> bool:
 
 def _explain(raw: Path, error: Exception) -> Exception:
     """Say in one sentence which file is wrong and what to do."""
+    from torchvision.datasets import MNIST
+
     remedy = "restore it with `git checkout data` in the project, or connect to the network."
     for name, md5 in MNIST.resources:
         file = raw / name

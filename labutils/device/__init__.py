@@ -7,22 +7,20 @@ rest of this room is there without them.
 import importlib
 
 _ROOMS = {
-    "_extra": ("missing",),
-    "boards": ("BOARDS", "Board"),
-    "explorer": ("device_explorer",),
-    "firmware": ("Firmware", "Footprint"),
-    "pad": ("as_digit",),
-    "pictures": ("break_even_curves", "instruction_bars", "search_points"),
-    "quantization": ("Int8Layer", "Int8Network", "quantize_int8"),
-    "stored_results": ("remembered",),
-    "runtime": (
-        *("export_onnx", "file_bytes", "onnx_answers", "onnx_latency", "quantize_onnx"),
-    ),
-    "smallest": ("choose", "load_smallest", "read_trials"),
-    "source": ("smallest_formats",),
-    "tables": ("Variant", "break_even", "firmware_table", "format_table"),
-}  # fmt: skip
-_HOME = {name: room for room, names in _ROOMS.items() for name in names}
+    "_extra": "missing",
+    "boards": "BOARDS",
+    "explorer": "device_explorer",
+    "firmware": "Firmware",
+    "pad": "as_digit",
+    "pictures": "break_even_curves instruction_bars search_points",
+    "quantization": "Int8Network quantize_int8",
+    "runtime": "export_onnx file_bytes onnx_answers onnx_latency quantize_onnx",
+    "smallest": "choose load_smallest read_trials",
+    "source": "smallest_formats",
+    "stored_results": "remembered",
+    "tables": "Variant break_even firmware_table format_table",
+}
+_HOME = {name: room for room, names in _ROOMS.items() for name in names.split()}
 
 __all__ = sorted(_HOME)
 

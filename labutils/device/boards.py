@@ -1,9 +1,6 @@
-"""Which boards are there to fit on, and does a firmware fit?"""
+"""Which boards are there to fit on?"""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-
-from labutils.base import given
 
 
 @dataclass(frozen=True)
@@ -39,29 +36,3 @@ BOARDS = {
         ("Teensy", "PJRC Teensy 4.0 (i.MX RT1062)", "Cortex-M7", 1984, 1024, 600),
     )
 }  # fmt: skip
-
-
-def check_board(name: str) -> Board:
-    """Return a board by its short name, refusing one that is not in the table."""
-    return BOARDS[given.choice(name, "board", BOARDS)]
-
-
-def check_fit(board: Board, needs: Mapping[str, int], largest: Mapping[str, str]) -> None:
-    """Refuse a firmware that is too large for a board, saying by how much.
-
-    Parameters
-    ----------
-    needs : bytes of "flash" and of "RAM", the stack included
-    largest : what takes most of each, in words
-    """
-    short = [
-        f"{needs[kind]:,} bytes of {kind} where there are {have:,}, {needs[kind] - have:,} too "
-        f"many (most for {largest[kind]})"
-        for kind, have in (("flash", board.flash), ("RAM", board.ram))
-        if needs[kind] > have
-    ]
-    if short:
-        raise ValueError(
-            f"This network does not fit the {board.name}: it needs {' and '.join(short)}. Remove "
-            "filters, quantize it, or choose a larger board."
-        )

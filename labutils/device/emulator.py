@@ -2,8 +2,8 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,8 +22,7 @@ FPU = 0xF << 20
 WIDE = (0b11101, 0b11110, 0b11111)
 
 
-@dataclass(frozen=True)
-class Processor:
+class Processor(NamedTuple):
     """A processor to compile for and to emulate.
 
     Attributes
@@ -41,35 +40,17 @@ class Processor:
     has_simd: bool
 
 
+SOFT, HARD = "thumb-freestanding-eabi", "thumb-freestanding-eabihf"
+M0, M4, M7 = (getattr(arm_const, f"UC_CPU_ARM_CORTEX_M{number}") for number in (0, 4, 7))
 PROCESSORS = {
-    "Cortex-M0+": Processor(
-        "thumb-freestanding-eabi", "cortex_m0plus", arm_const.UC_CPU_ARM_CORTEX_M0, False, False
-    ),
-    "Cortex-M4F": Processor(
-        "thumb-freestanding-eabihf",
-        "cortex_m4+vfp4d16sp",
-        arm_const.UC_CPU_ARM_CORTEX_M4,
-        True,
-        True,
-    ),
-    "Cortex-M7": Processor(
-        "thumb-freestanding-eabihf",
-        "cortex_m7+fp_armv8d16sp",
-        arm_const.UC_CPU_ARM_CORTEX_M7,
-        True,
-        True,
-    ),
+    "Cortex-M0+": Processor(SOFT, "cortex_m0plus", M0, has_fpu=False, has_simd=False),
+    "Cortex-M4F": Processor(HARD, "cortex_m4+vfp4d16sp", M4, has_fpu=True, has_simd=True),
+    "Cortex-M7": Processor(HARD, "cortex_m7+fp_armv8d16sp", M7, has_fpu=True, has_simd=True),
 }
 
 
 class Emulator:
-    """A processor with a firmware in its flash.
-
-    Parameters
-    ----------
-    elf : the compiled firmware
-    processor : which it was compiled for
-    """
+    """A processor with a compiled firmware in its flash."""
 
     def __init__(self, elf: Path, processor: Processor) -> None:
         with elf.open("rb") as file:
@@ -129,10 +110,7 @@ class Emulator:
 
     def write(self, variable: str, values: np.ndarray) -> None:
         """Fill a variable of the firmware."""
-        address, size = self.symbols[variable]
-        if values.nbytes != size:
-            raise ValueError(f"{variable} has {size} bytes in the firmware, not {values.nbytes}.")
-        self.machine.mem_write(address, values.tobytes())
+        self.machine.mem_write(self.symbols[variable][0], values.tobytes())
 
     def read(self, variable: str, kind: str) -> np.ndarray:
         """Return what a variable of the firmware holds, as an array of a NumPy type."""

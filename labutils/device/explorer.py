@@ -11,7 +11,7 @@ from torch import Tensor
 
 from labutils.base import given
 from labutils.base.digits import Digits, Split
-from labutils.device.boards import Board, check_board
+from labutils.device.boards import BOARDS, Board
 from labutils.device.quantization import Int8Network
 from labutils.device.tables import Variant, check_variants
 from labutils.look.panels import digit_png
@@ -25,21 +25,13 @@ CLOSE = 1e-4  # how far apart real logits may lie
 
 @dataclass(frozen=True)
 class Answer:
-    """What two machines make of one image.
-
-    Attributes
-    ----------
-    image : 1 x 28 x 28
-    label : what it shows, if that is known
-    laptop, device : ten logits each: int32 sums, or float32. No device's without the extra
-    cost : in words, what the device's took
-    """
+    """What two machines make of one image, 1 x 28 x 28: ten logits each, int32 sums or float32."""
 
     image: Tensor
-    label: int | None
+    label: int | None  # what it shows, if that is known
     laptop: Tensor
-    device: Tensor | None
-    cost: str
+    device: Tensor | None  # none without the extra
+    cost: str  # in words, what the device's took
 
 
 def device_explorer(
@@ -59,7 +51,8 @@ def device_explorer(
     ``.number`` are its controls, ``.pad`` the field to draw in, ``.answer`` what it shows.
     """
     test = given.split(given.digits(digits).test, "digits.test")
-    return DeviceExplorer(check_variants(variants), test, check_board(board))
+    machine = BOARDS[given.choice(board, "board", BOARDS)]
+    return DeviceExplorer(check_variants(variants), test, machine)
 
 
 class DeviceExplorer(Controls):
@@ -78,7 +71,7 @@ class DeviceExplorer(Controls):
         self.pad, self.drawing = self._field()
         for moved in (self.variant, self.source, self.number):
             moved.observe(lambda _change: self._answer(), "value")
-        self.clear.on_click(self._clear)
+        self.clear.on_click(lambda _button: self.pad.clear())
         self._answer()
         self.children = (self.variant, self.source, self.number, self.drawing, self.page)
 
@@ -101,10 +94,6 @@ class DeviceExplorer(Controls):
         pad.observe(lambda _change: self._answer(), "pixels")
         return pad, ipywidgets.HBox([pad, self.clear])
 
-    def _clear(self, _button: ipywidgets.Button) -> None:
-        if self.pad is not None:
-            self.pad.clear()
-
     def _answer(self) -> None:
         """Let both machines read the image and show what they say."""
         drawing = self.source.value == DRAW
@@ -126,9 +115,13 @@ class DeviceExplorer(Controls):
             with torch.inference_mode():
                 laptop = copy.deepcopy(network).cpu().float()(read[None])[0]
         try:
-            firmware = self._firmware(name)
+            from labutils.device.firmware import Firmware  # needs the extra
+
+            if name not in self.compiled:
+                self.compiled[name] = Firmware(*self.variants[name], self.board.processor)
         except ModuleNotFoundError as error:
             return Answer(image, label, laptop, None, str(error))
+        firmware = self.compiled[name]
         cost = firmware.measure(read)
         words = (
             f"{cost.instructions:,} instructions, at least "
@@ -136,14 +129,6 @@ class DeviceExplorer(Controls):
             f"{cost.flash:,} bytes of flash"
         )
         return Answer(image, label, laptop, firmware.logits(read[None])[0], words)
-
-    def _firmware(self, name: str) -> object:
-        from labutils.device.firmware import Firmware  # needs the extra
-
-        if name not in self.compiled:
-            network, formats = self.variants[name]
-            self.compiled[name] = Firmware(network, formats, self.board.processor)
-        return self.compiled[name]
 
 
 def page(answer: Answer) -> str:

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 import uuid
@@ -17,7 +18,7 @@ from labutils.base import given
 from labutils.base.home import cache_folder
 from labutils.base.networks import SimpleCNN
 from labutils.device._extra import needed
-from labutils.device.boards import Board, check_board, check_fit
+from labutils.device.boards import BOARDS, Board
 from labutils.device.emulator import FLASH_SIZE, PROCESSORS, Emulator
 from labutils.device.packing import FORMATS
 from labutils.device.quantization import LAYERS, Int8Network
@@ -37,7 +38,7 @@ VARIABLES = {
     "hidden": "what fc1 found",
     "columns": "the columns of a convolution",
 }
-FIRST_SPARSE = 1  # conv1 has no zeros worth the trouble: 9 weights a filter
+PACKABLE = LAYERS[1:]  # conv1 has no zeros worth the trouble: 9 weights a filter
 
 
 @dataclass(frozen=True)
@@ -87,19 +88,20 @@ class Firmware:
     def __init__(
         self,
         network: SimpleCNN | Int8Network,
-        formats: Mapping[str, str] | None = None,
+        formats: Mapping[str, str] = {},
         processor: str | None = None,
         board: str | None = None,
     ) -> None:
         self.network = check_network(network)
-        self.formats = _check_formats({} if formats is None else formats)
-        self.board = None if board is None else check_board(board)
-        self.processor = PROCESSORS[_choose_processor(processor, self.board)]
+        self.formats = _check_formats(formats)
+        chosen = None if board is None else BOARDS[given.choice(board, "board", BOARDS)]
+        self.processor = PROCESSORS[_choose_processor(processor, chosen)]
         self.is_int8 = isinstance(network, Int8Network)
+        self.rows = rows_of(network)
         self._check_size()
         self.emulator = Emulator(self._compile(), self.processor)
-        if self.board:
-            check_fit(self.board, self._needs(), self._largest())
+        if chosen:
+            self._check_fit(chosen)
 
     def logits(self, images: Tensor) -> Tensor:
         """Run images N x 1 x 28 x 28 one by one; return int32 sums, or float32 logits, N x 10.
@@ -107,7 +109,12 @@ class Firmware:
         Real images for a real network; int8 ones, as `Int8Network.integers` makes them, for one
         in int8.
         """
-        return torch.stack([self._run(image) for image in given.tensor(images, "images")])
+        found, kind = [], "<i4" if self.is_int8 else "<f4"
+        for image in given.tensor(images, "images"):
+            self._show(image)
+            self.emulator.call("infer")
+            found.append(torch.from_numpy(self.emulator.read("logits", kind).copy()))
+        return torch.stack(found)
 
     def measure(self, image: Tensor) -> Footprint:
         """Count what one image, 1 x 28 x 28, costs. Counts differ a little between images."""
@@ -130,36 +137,37 @@ class Firmware:
             for layer in LAYERS
         }
 
-    def _needs(self) -> dict[str, int]:
-        """Return how many bytes of flash and RAM it takes, the stack included."""
-        stack = self.emulator.stack("infer")
-        return {"flash": self.emulator.flash, "RAM": self.emulator.ram + stack}
-
-    def _largest(self) -> dict[str, str]:
-        """Return in words what takes most flash, and most RAM."""
+    def _check_fit(self, board: Board) -> None:
+        """Refuse what is too large for a board, saying by how much, and what takes most."""
         constants, variables = self.constants(), self.emulator.sizes(in_ram=True)
-        layer, variable = (max(of, key=of.get) for of in (constants, variables))
-        return {
-            "flash": f"the weights of {layer}, {constants[layer]:,}",
-            "RAM": f"{VARIABLES.get(variable, variable)}, {variables[variable]:,}",
-        }
+        layer, variable = max(constants, key=constants.get), max(variables, key=variables.get)
+        weights = f"the weights of {layer}, {constants[layer]:,}"
+        stored = f"{VARIABLES.get(variable, variable)}, {variables[variable]:,}"
+        ram = self.emulator.ram + self.emulator.stack("infer")
+        short = [
+            f"{need:,} bytes of {kind} where there are {have:,}, {need - have:,} too many (most "
+            f"for {largest})"
+            for kind, need, have, largest in (
+                ("flash", self.emulator.flash, board.flash, weights),
+                ("RAM", ram, board.ram, stored),
+            )
+            if need > have
+        ]
+        if short:
+            raise ValueError(
+                f"This network does not fit the {board.name}: it needs {' and '.join(short)}. "
+                "Remove filters, quantize it, or choose a larger board."
+            )
 
     def _check_size(self) -> None:
         """Refuse what is too large to be emulated before it is written down number by number."""
         each = 1 if self.is_int8 else 4
-        need = sum(int(layer.weight.count_nonzero()) for layer in rows_of(self.network)) * each
+        need = each * sum(int(layer.weight.count_nonzero()) for layer in self.rows)
         if need > FLASH_SIZE:
             raise ValueError(
                 f"The weights need {need:,} bytes of flash, and no board that is emulated here "
                 f"has more than {FLASH_SIZE:,}: remove filters first."
             )
-
-    def _run(self, image: Tensor) -> Tensor:
-        self._show(image)
-        self.emulator.call("infer")
-        return torch.from_numpy(
-            self.emulator.read("logits", "<i4" if self.is_int8 else "<f4").copy()
-        )
 
     def _show(self, image: Tensor) -> None:
         """Put an image where the firmware looks for it."""
@@ -173,27 +181,41 @@ class Firmware:
 
     def _compile(self) -> Path:
         """Return the compiled firmware, from the cache if it was compiled before."""
-        header = weights_header(rows_of(self.network), self.formats, self.processor.has_simd)
+        header = weights_header(self.rows, self.formats, self.processor.has_simd)
         options = [
             *("-target", self.processor.target, f"-mcpu={self.processor.features}", *OPTIONS),
             *([] if self.is_int8 else ["-DFLOAT32"]),
-            *(["-DWIDE_STARTS"] if _is_wide(self.network, self.formats) else []),
+            *(["-DWIDE_STARTS"] if self._has_wide_starts() else []),
         ]
         sources = sorted(SOURCES.iterdir())
         told = [header, *options, *(source.read_text(encoding="utf-8") for source in sources)]
         name = hashlib.sha256("\0".join(told).encode()).hexdigest()[:16]
         target = cache_folder() / "firmware" / f"{name}.elf"
         if not target.exists():
-            _check_writable(target.parent)
             _build(header, options, target)
         return target
+
+    def _has_wide_starts(self) -> bool:
+        """Whether some sparse layer has too many weights for 16-bit starts."""
+        return any(
+            # Gaps may add bridges, at most one in 255 places.
+            int(layer.weight.count_nonzero()) + layer.weight.numel() // 255 >= 2**16
+            for layer in self.rows
+            if self.formats.get(layer.name, "dense") != "dense"
+        )
 
 
 def _build(header: str, options: list[str], target: Path) -> None:
     """Compile beside the target, then rename: it appears whole, whoever else compiles it too."""
     needed("ziglang")
     work = target.with_suffix(f".{uuid.uuid4().hex}")
-    work.mkdir()
+    try:
+        work.mkdir(parents=True)
+    except OSError as error:
+        raise PermissionError(
+            f"The folder {target.parent} cannot be written, and compiling needs one: set "
+            "XDG_CACHE_HOME to a folder of your own."
+        ) from error
     try:
         (work / "weights.h").write_text(header, encoding="utf-8")
         zig = str(target.parent / "zig")
@@ -211,52 +233,24 @@ def _build(header: str, options: list[str], target: Path) -> None:
             raise RuntimeError(f"The compiler refused the firmware: {done.stderr.strip()[-1000:]}")
         (work / "firmware.elf").replace(target)
     finally:
-        for file in work.iterdir():
-            file.unlink()
-        work.rmdir()
-
-
-def _check_writable(folder: Path) -> None:
-    """Make the folder that keeps compiled firmware; refuse one that cannot be written."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".{uuid.uuid4().hex}"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise PermissionError(
-            f"The folder {folder} cannot be written, and compiling needs one: set XDG_CACHE_HOME "
-            "to a folder of your own."
-        ) from error
+        shutil.rmtree(work)
 
 
 def _choose_processor(name: str | None, board: Board | None) -> str:
     """Return the processor's name: the one asked for, else the board's, else a Cortex-M4F."""
-    if name is None:
-        return board.processor if board else "Cortex-M4F"
-    if board and given.choice(name, "processor", PROCESSORS) != board.processor:
+    usual = board.processor if board else "Cortex-M4F"
+    name = usual if name is None else given.choice(name, "processor", PROCESSORS)
+    if board and name != usual:
         raise ValueError(
-            f"processor={name!r}: the {board.name} has a {board.processor}; give one of the two."
+            f"processor={name!r}: the {board.name} has a {usual}; give one of the two."
         )
-    return given.choice(name, "processor", PROCESSORS)
+    return name
 
 
 def _check_formats(formats: Mapping[str, str]) -> dict[str, str]:
-    packable = LAYERS[FIRST_SPARSE:]
     if not isinstance(formats, Mapping):
-        raise TypeError(f"formats={formats!r}: give a dictionary, as {{'fc1': 'csr'}}.")
+        raise TypeError(f"formats={formats!r:.60}: give a dictionary, as {{'fc1': 'csr'}}.")
     for layer, format in formats.items():
-        if layer not in packable:
-            raise ValueError(
-                f"formats names {layer!r}: choose from {', '.join(packable)} (conv1 stays dense)."
-            )
+        given.choice(layer, "formats", PACKABLE)
         given.choice(format, f"formats[{layer!r}]", FORMATS)
     return dict(formats)
-
-
-def _is_wide(network: SimpleCNN | Int8Network, formats: Mapping[str, str]) -> bool:
-    """Whether some sparse layer has too many weights for 16-bit starts."""
-    sparse = [layer for layer in rows_of(network) if formats.get(layer.name, "dense") != "dense"]
-    # Gaps may add bridges, at most one in 255 places.
-    most = [int(la.weight.count_nonzero()) + la.weight.numel() // 255 for la in sparse]
-    return max(most, default=0) >= 2**16

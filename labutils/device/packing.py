@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -42,11 +41,8 @@ class Packed:
         """Return how many bytes it takes in flash."""
         start_bytes = 2 if not self.starts or self.starts[-1] < 2**16 else 4
         place_bytes = PLACES[self.format][1] if self.places else 0
-        return (
-            len(self.values) * value_bytes
-            + len(self.starts) * start_bytes
-            + len(self.places) * place_bytes
-        )
+        starts, places = len(self.starts) * start_bytes, len(self.places) * place_bytes
+        return len(self.values) * value_bytes + starts + places
 
 
 def pack(rows: Tensor, format: str) -> Packed:
@@ -70,26 +66,6 @@ def pack(rows: Tensor, format: str) -> Packed:
         starts = [0, *(rows != 0).sum(1).cumsum(0).tolist()]
         places = rows.nonzero()[:, 1].tolist() if format == "csr" else _masks(rows != 0)
     return Packed(format, count, length, values, starts, places)
-
-
-def unpack(packed: Packed) -> Tensor:
-    """Return the rows again, rows x length."""
-    if packed.format == "dense":
-        return torch.tensor(packed.values).view(packed.rows, packed.length)
-    rows = torch.zeros(packed.rows, packed.length, dtype=torch.tensor(packed.values).dtype)
-    words = -(-packed.length // BITS)
-    for row in range(packed.rows):
-        start, end = packed.starts[row : row + 2]
-        if packed.format == "csr":
-            places = packed.places[start:end]
-        elif packed.format == "gaps":
-            places = np.cumsum(packed.places[start:end]).tolist()
-        else:
-            masks = packed.places[row * words : (row + 1) * words]
-            places = [i for i in range(packed.length) if masks[i // BITS] >> i % BITS & 1]
-        for place, value in zip(places, packed.values[start:end], strict=True):
-            rows[row, place] += value  # a bridge adds its zero to whatever is there
-    return rows
 
 
 def _gaps(rows: Tensor) -> tuple[list, list[int], list[int]]:

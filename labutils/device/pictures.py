@@ -11,8 +11,6 @@ from labutils.device.quantization import LAYERS
 from labutils.device.tables import check_formats_table
 from labutils.look import figures
 
-HATCHES = ("", "//", "..", "xx")
-
 
 @figures.styled
 def instruction_bars(table: pd.DataFrame) -> Figure:
@@ -28,11 +26,9 @@ def instruction_bars(table: pd.DataFrame) -> Figure:
     work, flash = figure.subplots(1, 2, sharey=True, width_ratios=(3, 2))
     names, left = table["variant"].tolist(), 0.0
     colours = (figures.SKY, figures.BLUE, figures.ORANGE, figures.GREEN)
-    for layer, colour, hatch in zip(LAYERS, colours, HATCHES, strict=True):
-        width = table[layer] / 1e6
-        work.barh(
-            names, width, left=left, color=colour, hatch=hatch, edgecolor="white", label=layer
-        )
+    for layer, colour, hatch in zip(LAYERS, colours, ("", "//", "..", "xx"), strict=True):
+        width, look = table[layer] / 1e6, {"color": colour, "hatch": hatch, "edgecolor": "white"}
+        work.barh(names, width, left=left, label=layer, **look)
         left = left + width
     flash.barh(names, table["weights"] / 1e3, color=figures.GREY)
     for place, size in enumerate(table["weights"]):
@@ -88,8 +84,7 @@ def search_points(trials: pd.DataFrame, chosen: Mapping[str, pd.Series]) -> Figu
     """
     given.table(trials, ["widths"], "trials")
     given.numbers(trials, ["bytes", "validation"], "trials")
-    if not isinstance(chosen, Mapping):
-        raise TypeError(f"chosen is a {type(chosen).__name__}: give rows of trials by name.")
+    given.named(chosen, "chosen", "{'best': trials.iloc[0]}")
     figure = Figure(figsize=(6.5, 3.4))
     axes = figure.subplots()
     by_widths = dict(list(trials.groupby("widths", sort=False)))

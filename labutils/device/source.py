@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from labutils.base import given
 from labutils.base.networks import SimpleCNN
 from labutils.device.packing import FORMATS, PLACES, Packed, pack
 from labutils.device.quantization import LAYERS, Int8Network
@@ -40,10 +41,9 @@ def rows_of(network: SimpleCNN | Int8Network) -> list[Rows]:
     """Return the layers, their weights in the order of pixels that have their channels together."""
     if isinstance(network, Int8Network):
         return [
-            Rows(layer.name, _walk(layer.name, layer.weight), layer.bias, layer.multiplier,
-                 layer.shift)
-            for layer in network.layers
-        ]  # fmt: skip
+            Rows(la.name, _walk(la.name, la.weight), la.bias, la.multiplier, la.shift)
+            for la in network.layers
+        ]
     rows = []
     for name in LAYERS:
         layer = getattr(network, name)
@@ -60,8 +60,7 @@ def check_network(network: object) -> SimpleCNN | Int8Network:
             "quantize_int8 makes of one."
         )
     for name, tensor in network.state_dict().items():
-        if not tensor.isfinite().all():
-            raise ValueError(f"{name} holds values that are NaN or infinite.")
+        given.tensor(tensor, name)
     return network
 
 
@@ -119,19 +118,16 @@ def _arrays(layer: Rows, packed: Packed, simd: bool) -> list[str]:
         "starts": ("start_t", packed.starts),
         "places": (place_type, packed.places),
         "bias": ("sum_t", layer.bias.tolist()),
-        "multiplier": (
-            "int32_t",
-            layer.multiplier.tolist() if layer.multiplier is not None else [],
-        ),
-        "shift": ("uint8_t", layer.shift.tolist() if layer.shift is not None else []),
+        "multiplier": ("int32_t", [] if layer.multiplier is None else layer.multiplier.tolist()),
+        "shift": ("uint8_t", [] if layer.shift is None else layer.shift.tolist()),
     }
     arrays = [
         f"static const {kind} {layer.name}_{field}[] = {{{', '.join(map(_number, numbers))}}};\n"
         for field, (kind, numbers) in fields.items()
         if numbers
     ]
-    given = [f"{layer.name}_{field}" if numbers else "0" for field, (_, numbers) in fields.items()]
-    entries = ", ".join([*given, str(packed.rows), str(packed.length)])
+    names = [f"{layer.name}_{field}" if numbers else "0" for field, (_, numbers) in fields.items()]
+    entries = ", ".join([*names, str(packed.rows), str(packed.length)])
     return [*arrays, f"static const layer_t {layer.name}_layer = {{{entries}}};\n"]
 
 

@@ -25,9 +25,7 @@ def remembered(name: str, measure: Callable[[], pd.DataFrame]) -> pd.DataFrame:
     name : of the result, as ``"variants"``
     """
     if not isinstance(name, str) or not name.isidentifier() or not callable(measure):
-        raise TypeError(
-            f"remembered({name!r:.40}, ...): give a name, and a function that measures."
-        )
+        raise TypeError(f"remembered({name!r:.40}, ...): give a name and a function that measures.")
     path = RESULTS / f"{name}.csv"
     absent = missing()
     if not absent:

@@ -10,7 +10,7 @@ from tqdm import tqdm
 from labutils.base import given
 from labutils.base.digits import Split
 from labutils.base.networks import SimpleCNN
-from labutils.device.boards import Board, check_board
+from labutils.device.boards import BOARDS, Board
 from labutils.device.packing import FORMATS
 from labutils.device.quantization import Int8Network, quantize_int8
 from labutils.device.source import check_network
@@ -21,7 +21,7 @@ from labutils.prune.weights import prune_magnitude
 if TYPE_CHECKING:
     from labutils.device.firmware import Footprint
 
-SPARSE_LAYERS = ("conv2", "fc1", "fc2")
+COMPARED = ("conv2", "fc1")  # the layers whose formats are compared
 DENSITIES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
 
@@ -67,7 +67,8 @@ def firmware_table(
     """
     from labutils.device.firmware import Firmware  # needs the extra, which this module does not
 
-    variants, machine, rows, answered = check_variants(variants), check_board(board), [], {}
+    variants, rows, answered = check_variants(variants), [], {}
+    machine = BOARDS[given.choice(board, "board", BOARDS)]
     image = given.split(split).images[0]
     for name, (network, formats) in tqdm(
         variants.items(), disable=not progress, bar_format=BAR, file=sys.stdout, desc=f"{board} "
@@ -101,18 +102,17 @@ def _figures(answered: Evaluation, cost: "Footprint", machine: Board) -> dict[st
 def format_table(
     model: SimpleCNN,
     calibration: Split,
-    layers: Sequence[str] = ("conv2", "fc1"),
     densities: Sequence[float] = DENSITIES,
     *,
     progress: bool = True,
 ) -> pd.DataFrame:
-    """Prune layers to several densities, pack them in every format, compile and count.
+    """Prune conv2 and fc1 to several densities, pack them in every format, compile and count.
 
     Parameters
     ----------
     model : trained or not: only the places of the zeros matter
     calibration : training images for `quantize_int8`
-    densities : shares of a layer's weights that stay when it is pruned
+    densities : shares of their weights that stay when they are pruned
 
     Returns
     -------
@@ -124,20 +124,18 @@ def format_table(
 
     given.network(model)
     rows, image = [], given.split(calibration, "calibration").images[0]
-    layers = [given.choice(name, "layers", SPARSE_LAYERS) for name in _several(layers, "layers")]
-    densities = [
-        given.fraction(density, "densities", "the share of the weights that stays")
-        for density in _several(densities, "densities")
-    ]
+    if isinstance(densities, str) or not isinstance(densities, Sequence) or not densities:
+        raise TypeError(f"densities={densities!r:.60}: give a list with at least one share.")
+    shares = [given.fraction(d, "densities", "the share that stays") for d in densities]
     with tqdm(
-        total=len(densities) * len(FORMATS), disable=not progress, bar_format=BAR, file=sys.stdout
+        total=len(shares) * len(FORMATS), disable=not progress, bar_format=BAR, file=sys.stdout
     ) as bar:
-        for density in densities:
-            pruned = prune_magnitude(model, dict.fromkeys(layers, 1 - density))
+        for density in shares:
+            pruned = prune_magnitude(model, dict.fromkeys(COMPARED, 1 - density))
             network = quantize_int8(pruned, calibration)
             weights = {layer.name: layer.weight for layer in network.layers}
             for kind in FORMATS:
-                firmware = Firmware(network, dict.fromkeys(layers, kind))
+                firmware = Firmware(network, dict.fromkeys(COMPARED, kind))
                 cost = firmware.measure(network.integers(image))
                 rows += [
                     {
@@ -147,16 +145,10 @@ def format_table(
                         "bytes": firmware.constants()[layer],
                         "instructions": cost.by_layer[layer],
                     }
-                    for layer in layers
+                    for layer in COMPARED
                 ]
                 bar.update()
     return pd.DataFrame(rows)
-
-
-def _several(value: object, name: str) -> Sequence:
-    if isinstance(value, str) or not isinstance(value, Sequence) or not value:
-        raise TypeError(f"{name}={value!r:.60}: give a list with at least one entry.")
-    return value
 
 
 def break_even(table: pd.DataFrame) -> pd.DataFrame:

@@ -34,7 +34,6 @@ PURPLE, SKY, GREY = "#CC79A7", "#56B4E9", "#777777"
 COLOURS = (BLUE, ORANGE, GREEN, RED, PURPLE, SKY)
 MARKERS = ("o", "s", "^", "D", "v", "P")
 DASHES = ("-", "--", ":", "-.")
-MOST_LINES = len(MARKERS) * len(DASHES)
 
 STYLE = {
     "figure.facecolor": "white",
@@ -59,6 +58,14 @@ def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
             return draw(*arguments, **options)
 
     return draw_in_style
+
+
+def _panels(
+    width: float, height: float, rows: int = 1, columns: int = 1, **options: object
+) -> tuple[Figure, list[Axes]]:
+    """Return a figure, in inches, and its panels row by row."""
+    figure = Figure(figsize=(width, height))
+    return figure, [*figure.subplots(rows, columns, squeeze=False, **options).flat]
 
 
 def show(figure: Figure, alt: str) -> None:
@@ -96,35 +103,27 @@ def show(figure: Figure, alt: str) -> None:
 @styled
 def digit_grid(images: Tensor, titles: Sequence[str] = (), columns: int = 10) -> Figure:
     """Draw images N x 1 x 28 x 28 side by side, each under its title (there may be fewer)."""
-    images = _shaped(given.images(images), "images", "N x 1 x 28 x 28", None, 1, None, None)
-    if (
-        isinstance(titles, (str, bytes))
-        or not isinstance(titles, Sequence)
-        or len(titles) > len(images)
-    ):
-        raise TypeError(
-            f"titles={titles!r:.60}: give a list, one for each of {len(images)} images."
-        )
+    images = _shaped(given.images(images), "images", "N", 1, "height", "width")
+    if isinstance(titles, str) or not isinstance(titles, Sequence) or len(titles) > len(images):
+        raise TypeError(f"titles={titles!r:.60}: give a list, a title for each image at most.")
     columns = min(given.whole(columns, "columns"), len(images))
     rows = -(-len(images) // columns)
-    figure = Figure(figsize=(0.95 * columns, (1.2 if titles else 0.95) * rows))
-    for panel, image, title in zip_longest(
-        figure.subplots(rows, columns, squeeze=False).flat, images, titles
-    ):
-        panel.set_axis_off()
+    figure, panels = _panels(0.95 * columns, (1.2 if titles else 0.95) * rows, rows, columns)
+    for axes, image, title in zip_longest(panels, images, titles):
+        axes.set_axis_off()
         if image is not None:
-            _draw_digit(panel, image)
-            panel.set_title(title or "", fontsize=9, pad=3)
+            _draw_digit(axes, image)
+            axes.set_title(title or "", fontsize=9, pad=3)
     return figure
 
 
-def _shaped(value: Tensor, name: str, wanted: str, *shape: int | None) -> Tensor:
-    """Return finite numbers, on the CPU, of a shape in which None stands for any length."""
-    found = tuple(given.tensor(value, name).shape)
-    if len(found) != len(shape) or any(
-        w not in (None, f) for w, f in zip(shape, found, strict=True)
-    ):
-        raise ValueError(f"{name} has shape {found}: give {wanted}.")
+def _shaped(value: Tensor, name: str, *shape: int | str) -> Tensor:
+    """Return finite numbers, on the CPU, of a shape in which words stand for any length."""
+    found = given.tensor(value, name).shape
+    pairs = zip(found, shape, strict=False)
+    if len(found) != len(shape) or any(isinstance(w, int) and w != f for f, w in pairs):
+        wanted = " x ".join(map(str, shape))
+        raise ValueError(f"{name} has the shape {tuple(found)}: give {wanted}.")
     return value.detach().float().cpu()
 
 
@@ -142,8 +141,7 @@ def learning_curves(history: History) -> Figure:
     if not history.loss:
         raise ValueError("The history holds no finished epoch: train for at least one.")
     epochs = range(1, len(history.loss) + 1)
-    figure = Figure(figsize=(7.5, 2.8))
-    left, right = figure.subplots(1, 2)
+    figure, (left, right) = _panels(7.5, 2.8, 1, 2)
     left.plot(epochs, history.loss, marker="o", color=BLUE)
     left.set(xlabel="epoch", ylabel="training loss (nats)", ylim=(0, None))
     right.plot(epochs, history.validation_accuracy, marker="s", color=ORANGE)
@@ -165,19 +163,19 @@ def network_diagram(model: nn.Module) -> Figure:
     table = layer_table(given.network(model))
     table = table[~table["kind"].isin(["ReLU", "Flatten", "Dropout"])]
     names, shapes = ["image", *table["layer"]], [(1, 28, 28), *table["output"]]
-    figure = Figure(figsize=(1.25 * len(names), 4.4))
-    top, parameters, macs = figure.subplots(
-        3, 1, sharex=True, gridspec_kw={"height_ratios": [1.8, 1, 1]}
+    figure, (top, parameters, macs) = _panels(
+        1.25 * len(names), 4.4, 3, sharex=True, height_ratios=[1.8, 1, 1]
     )
     _draw_blocks(top, names, shapes)
-    for axes, column, colour in ((parameters, "parameters", BLUE), (macs, "macs", ORANGE)):
-        values = [0, *table[column]]
+    for axes, cost, colour, label in (
+        (parameters, table["parameters"], BLUE, "parameters"),
+        (macs, table["macs"], ORANGE, "MACs per\nimage"),
+    ):
+        values = [0, *cost]
         bars = axes.bar(range(len(values)), values, width=0.6, color=colour)
         labels = [f"{v:,}\n{v / sum(values):.1%}" if v else "" for v in values]
         axes.bar_label(bars, labels, fontsize=8, padding=1)
-        axes.set_ylim(0, 1.65 * max(values))
-        axes.set_yticks([])
-        axes.set_ylabel({"parameters": "parameters", "macs": "MACs per\nimage"}[column])
+        axes.set(ylabel=label, ylim=(0, 1.65 * max(values)), yticks=[])
         axes.grid(visible=False)
         axes.spines["left"].set_visible(False)
     macs.set_xticks(range(len(names)), names)
@@ -204,14 +202,10 @@ def _draw_blocks(axes: Axes, names: list[str], shapes: list[tuple[int, ...]]) ->
 @styled
 def confidence_bars(logits: Tensor) -> Figure:
     """Draw the ten probabilities a network gives one image (softmax of its logits)."""
-    logits = _shaped(
-        given.tensor(logits, "logits").squeeze(0), "logits", "those of one image, logits[0]", None
-    )
-    figure = Figure(figsize=(4, 1.6))
-    axes = figure.subplots()
-    probabilities = torch.softmax(logits, dim=0).tolist()
-    axes.bar(range(len(probabilities)), probabilities, color=BLUE)
-    axes.set(xlabel="digit", ylabel="probability", ylim=(0, 1), xticks=range(len(probabilities)))
+    logits = _shaped(given.tensor(logits, "logits").squeeze(0), "logits", "digits of one image")
+    figure, (axes,) = _panels(4, 1.6)
+    axes.bar(range(len(logits)), torch.softmax(logits, dim=0).tolist(), color=BLUE)
+    axes.set(xlabel="digit", ylabel="probability", ylim=(0, 1), xticks=range(len(logits)))
     return figure
 
 
@@ -219,19 +213,16 @@ def confidence_bars(logits: Tensor) -> Figure:
 def tensors_side_by_side(tensors: dict[str, Tensor]) -> Figure:
     """Draw small matrices under their names, each number in its cell, zeros left pale."""
     given.named(tensors, "tensors", "{'weights': weight}")
-    matrices = {
-        name: _shaped(tensor, f"tensors[{name!r}]", "a matrix", None, None)
-        for name, tensor in tensors.items()
-    }
-    figure = Figure(figsize=(2.6 * len(tensors), 2.7))
-    panels = figure.subplots(1, len(tensors), squeeze=False)[0]
-    reach = max(float(matrix.abs().max()) for matrix in matrices.values()) or 1.0
-    for axes, (name, matrix) in zip(panels, matrices.items(), strict=True):
+    matrices = [
+        _shaped(tensor, f"tensors[{name!r}]", "rows", "columns") for name, tensor in tensors.items()
+    ]
+    reach = max(float(matrix.abs().max()) for matrix in matrices) or 1.0
+    figure, panels = _panels(2.6 * len(tensors), 2.7, 1, len(tensors))
+    for axes, matrix, name in zip(panels, matrices, tensors, strict=True):
         axes.imshow(matrix.numpy(), cmap="PuOr", vmin=-1.3 * reach, vmax=1.3 * reach)
         for (row, column), value in np.ndenumerate(matrix.numpy()):
             text = f"{value + 0.0:g}" if tensors[name].is_floating_point() else f"{int(value)}"
-            dark = abs(value) > 0.65 * reach
-            colour = "#AAAAAA" if value == 0 else "white" if dark else "black"
+            colour = "white" if abs(value) > 0.65 * reach else "black" if value else "#AAAAAA"
             axes.text(column, row, text, ha="center", va="center", fontsize=9, color=colour)
         axes.set(xticks=[], yticks=[])
         axes.set_title(name, fontsize=10)
@@ -241,19 +232,16 @@ def tensors_side_by_side(tensors: dict[str, Tensor]) -> Figure:
 @styled
 def weight_histograms(model: nn.Module) -> Figure:
     """Draw the weights of each layer by value, a panel a layer, on one scale of values."""
-    layers = prunable_layers(given.network(model))
     weights = {
-        name: given.tensor(layer.weight.detach(), f"{name}.weight").float().flatten().cpu().numpy()
-        for name, layer in layers.items()
+        name: given.tensor(layer.weight, f"{name}.weight").detach().float().flatten().cpu().numpy()
+        for name, layer in prunable_layers(given.network(model)).items()
     }
     reach = max(float(np.quantile(np.abs(values), 0.999)) for values in weights.values()) or 1.0
-    figure = Figure(figsize=(2.3 * len(layers), 2.3))
-    panels = figure.subplots(1, len(layers), sharex=True, squeeze=False)[0]
+    figure, panels = _panels(2.3 * len(weights), 2.3, 1, len(weights), sharex=True)
     for axes, (name, values) in zip(panels, weights.items(), strict=True):
         axes.hist(values, bins=50, range=(-reach, reach), color=BLUE)
         axes.set_title(f"{name}: {values.size:,}", fontsize=10)
-        axes.set_xlabel("value of the weight")
-        axes.set_yticks([])
+        axes.set(xlabel="value of the weight", yticks=[])
     panels[0].set_ylabel("weights")
     return figure
 
@@ -268,21 +256,17 @@ def accuracy_bands(table: pd.DataFrame, dense: float, removed: str = "weights re
     dense : accuracy of the unpruned networks, drawn as a line
     removed : what the amounts are fractions of
     """
-    given.table(table, ["method"])
-    given.numbers(table, ["amount", "accuracy"])
+    given.numbers(given.table(table, ["method"]), ["amount", "accuracy"])
     return _against_amount(_by_method(table, "amount"), dense, removed)
 
 
 @styled
 def sensitivity_curves(table: pd.DataFrame, dense: float) -> Figure:
     """Draw what `sensitivity` returns: accuracy with one layer pruned, a line a layer (to 24)."""
-    given.table(table, ["layer"])
-    given.numbers(table, ["amount", "accuracy", "low", "high"])
-    found = table.set_index("amount")
-    curves = {
-        layer: rows[["accuracy", "low", "high"]]
-        for layer, rows in found.groupby("layer", sort=False)
-    }
+    bands = ["accuracy", "low", "high"]
+    given.numbers(given.table(table, ["layer"]), ["amount", *bands])
+    by_layer = table.set_index("amount").groupby("layer", sort=False)
+    curves = {layer: rows[bands] for layer, rows in by_layer}
     return _against_amount(curves, dense, "removed from this layer alone")
 
 
@@ -313,9 +297,8 @@ def accuracy_against(
         dense = float(unpruned["accuracy"].mean())
     columns = min(2, len(costs))
     rows = -(-len(costs) // columns)
-    figure = Figure(figsize=(4.3 * columns, 0.7 + 2.9 * rows))
-    panels = figure.subplots(rows, columns, sharey=True, squeeze=False)
-    for axes, (column, label) in zip(panels.flat, costs.items(), strict=False):
+    figure, panels = _panels(4.3 * columns, 0.7 + 2.9 * rows, rows, columns, sharey=True)
+    for axes, (column, label) in zip(panels, costs.items(), strict=False):
         _draw_bands(axes, _by_method(pruned, column), dense)
         if len(unpruned):
             at = unpruned[[column, "accuracy"]].mean()
@@ -323,14 +306,14 @@ def accuracy_against(
         if pareto:
             means = table.groupby(["method", "amount"])[[column, "accuracy"]].mean()
             best = means[pareto_front(means, column)]
-            ring = {"marker": "o", "ms": 12, "mfc": "none", "mec": "black", "linestyle": "none"}
-            axes.plot(best[column], best["accuracy"], label="nothing beats it", **ring)
+            ring = {"ms": 12, "mfc": "none", "mec": "black", "label": "nothing beats it"}
+            axes.plot(best[column], best["accuracy"], "o", **ring)
         axes.set(xlabel=label)
         axes.set_xlim(left=0)
         percent(axes.yaxis)
-    for axes in panels.flat[len(costs) :]:
+    for axes in panels[len(costs) :]:
         axes.set_axis_off()
-    for axes in panels[:, 0]:
+    for axes in panels[::columns]:
         axes.set_ylabel("accuracy")
     legend_below(figure)
     return figure
@@ -349,10 +332,7 @@ def _by_method(table: pd.DataFrame, column: str) -> dict[str, pd.DataFrame]:
 
 def _against_amount(curves: Mapping[str, pd.DataFrame], dense: float, removed: str) -> Figure:
     """Draw bands over the amount that was removed."""
-    if not isinstance(removed, str):
-        raise TypeError(f"removed={removed!r:.60}: say in words what was removed.")
-    figure = Figure(figsize=(6.5, 3.4))
-    axes = figure.subplots()
+    figure, (axes,) = _panels(6.5, 3.4)
     _draw_bands(axes, curves, dense)
     axes.set(xlabel=removed, ylabel="accuracy")
     percent(axes.xaxis, decimals=0)
@@ -379,12 +359,12 @@ def _draw_dense(axes: Axes, dense: float | None) -> None:
 
 def looks(names: Collection[str]) -> list[dict[str, str]]:
     """Return how to draw each of up to 24 lines: no two have both marker and dashes in common."""
-    if len(names) > MOST_LINES:
+    count, most = len(COLOURS), len(MARKERS) * len(DASHES)
+    if len(names) > most:
         raise ValueError(
-            f"{len(names)} lines cannot be told apart in one picture: draw {MOST_LINES} at most, "
-            "as those of some methods or layers."
+            f"{len(names)} lines cannot be told apart in one picture: draw {most} at most, as "
+            "those of some methods or layers."
         )
-    count = len(COLOURS)
     return [
         {
             "color": COLOURS[number % count],
@@ -419,21 +399,21 @@ def filter_responses(weight: Tensor, image: Tensor, responses: Tensor) -> Figure
     image : the image, 1 x 28 x 28
     responses : its feature maps, filters x height x width
     """
-    weight = _shaped(weight, "weight", "those of filters x 1 x 3 x 3", None, 1, None, None)
-    image = _shaped(image, "image", "one of 1 x 28 x 28", 1, None, None)
-    count = len(weight)
-    responses = _shaped(responses, "responses", f"{count} feature maps", count, None, None)
-    figure = Figure(figsize=(0.62 * (count + 1), 1.7))
-    panels = figure.subplots(2, count + 1)
-    for axes in panels.flat:
+    weight = _shaped(weight, "weight", "filters", 1, "height", "width")
+    image = _shaped(image, "image", 1, "height", "width")
+    responses = _shaped(responses, "responses", len(weight), "height", "width")
+    count = len(weight) + 1
+    figure, panels = _panels(0.62 * count, 1.7, 2, count)
+    for axes in panels:
         axes.set_axis_off()
-    _draw_digit(panels[1, 0], image)
-    panels[1, 0].set_title("image", fontsize=8, pad=2)
+    _draw_digit(panels[count], image)
+    panels[count].set_title("image", fontsize=8, pad=2)
     reach = float(weight.abs().max()) or 1.0
-    for i in range(count):
-        panels[0, i + 1].imshow(weight[i, 0].numpy(), cmap="PuOr", vmin=-reach, vmax=reach)
-        panels[0, i + 1].set_title(str(i), fontsize=8, pad=2)
-        panels[1, i + 1].imshow(responses[i].numpy(), cmap="Greys", vmin=0)
+    for i, (filter, response) in enumerate(zip(weight, responses, strict=True)):
+        above, below = panels[i + 1], panels[count + i + 1]
+        above.imshow(filter[0].numpy(), cmap="PuOr", vmin=-reach, vmax=reach)
+        above.set_title(str(i), fontsize=8, pad=2)
+        below.imshow(response.numpy(), cmap="Greys", vmin=0)
     return figure
 
 
@@ -448,10 +428,9 @@ def score_bars(scores: dict[str, Tensor], amount: float = 0.0) -> Figure:
     """
     amount = given.amount(amount)
     given.named(scores, "scores", "filter_scores() returns it")
-    figure = Figure(figsize=(2.9 * len(scores), 2.3))
-    panels = figure.subplots(1, len(scores), squeeze=False)[0]
+    figure, panels = _panels(2.9 * len(scores), 2.3, 1, len(scores))
     for axes, (name, values) in zip(panels, scores.items(), strict=True):
-        values = _shaped(values, f"scores[{name!r}]", "a score for each filter", None)
+        values = _shaped(values, f"scores[{name!r}]", "filters")
         ranked = values.sort(descending=True).values.numpy()
         stay = len(ranked) - round(amount * len(ranked))
         axes.bar(range(stay), ranked[:stay], color=BLUE)
@@ -476,12 +455,9 @@ def step_curves(
     dense : accuracy of the unpruned network, drawn as a line in the panel of `accuracy`
     """
     given.named(panels, "panels", "{'accuracy': 'accuracy'}")
-    if dense is not None:
-        given.fraction(dense, "dense", "the accuracy of the unpruned network")
     for name, run in given.named(runs, "runs", "{'90% pruned': table}").items():
         given.numbers(run, ["step", *panels], f"runs[{name!r}]")
-    figure = Figure(figsize=(6.5, 0.8 + 1.9 * len(panels)))
-    rows = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
+    figure, rows = _panels(6.5, 0.8 + 1.9 * len(panels), len(panels), sharex=True)
     for axes, (column, label) in zip(rows, panels.items(), strict=True):
         for look, (name, run) in zip(looks(runs), runs.items(), strict=True):
             axes.plot(run["step"], run[column], label=name, ms=4, markevery=0.15, **look)
@@ -505,13 +481,11 @@ def seed_dots(table: pd.DataFrame, dense: float | None = None) -> Figure:
     table : columns `method`, `amount`, `accuracy`, a row for each seed; 24 methods at most
     dense : mean accuracy of the unpruned networks, drawn as a line
     """
-    given.table(table, ["method"])
-    given.numbers(table, ["amount", "accuracy"])
+    given.numbers(given.table(table, ["method"]), ["amount", "accuracy"])
     methods, amounts = list(dict.fromkeys(table["method"])), sorted(table["amount"].unique())
     drawn = dict(zip(methods, looks(methods), strict=True))
     step = min(0.24, 0.9 / len(methods))  # between two columns; there is 1 between two amounts
-    figure = Figure(figsize=(7, 3.2))
-    axes = figure.subplots()
+    figure, (axes,) = _panels(7, 3.2)
     for (method, amount), rows in table.groupby(["method", "amount"], sort=False):
         x = amounts.index(amount) + step * (methods.index(method) - (len(methods) - 1) / 2)
         mean, look = rows["accuracy"].mean(), drawn[method]

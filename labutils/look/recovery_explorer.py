@@ -1,7 +1,7 @@
 """Watch a pruned network recover: choose how, press run, and the curves draw themselves."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from html import escape
 
@@ -17,7 +17,7 @@ from labutils.look.widgets import Controls, control, html_table
 from labutils.prune.filters import prune_filters
 from labutils.prune.weights import prune_magnitude, prune_random
 
-METHODS: dict[str, Callable[[nn.Module, float], nn.Module]] = {
+METHODS = {
     "weights": prune_magnitude,
     "filters": prune_filters,
     "random weights": prune_random,
@@ -30,23 +30,15 @@ LOOKS = (("#0072B2", ""), ("#D55E00", "6 3"), ("#009E73", "2 3"), ("#CC79A7", "8
 
 @dataclass
 class Run:
-    """One recovery, as far as it is.
+    """One recovery, as far as it is."""
 
-    Attributes
-    ----------
-    label : what was chosen
-    network : what is being trained
-    total, done : how many steps it takes, and how many of them are taken
-    points : (step, accuracy on the sample, mean loss of the steps since the point before)
-    result : on all validation images, once it has ended
-    """
-
-    label: str
+    label: str  # what was chosen
     network: nn.Module
-    total: int
+    total: int  # steps it takes
     done: int = 0
+    # Step, accuracy on the sample, and mean loss of the steps since the point before.
     points: list[tuple[int, float, float | None]] = field(default_factory=list)
-    result: Evaluation | None = None
+    result: Evaluation | None = None  # on all validation images, once it has ended
 
 
 def recovery_explorer(model: nn.Module, digits: Digits) -> "RecoveryExplorer":
@@ -75,14 +67,14 @@ class RecoveryExplorer(Controls):
         self.model, self.digits = model, digits
         self.dense = evaluate(model, digits.validation)
         self.runs: list[Run] = []
-        whole, choice = ipywidgets.IntSlider, ipywidgets.Dropdown
-        self.amount = control(whole, "amount (%)", 460, value=90, min=50, max=99)
-        self.epochs = control(whole, "epochs", 300, value=1, min=1, max=5)
+        slider, choice, button = ipywidgets.IntSlider, ipywidgets.Dropdown, ipywidgets.Button
+        self.amount = control(slider, "amount (%)", 460, value=90, min=50, max=99)
+        self.epochs = control(slider, "epochs", 300, value=1, min=1, max=5)
         self.method = control(choice, "remove", 300, options=list(METHODS))
         self.schedule = control(choice, "schedule", 300, options=SCHEDULES, value="one_cycle")
         narrow = {"layout": {"width": "80px"}}
-        self.run = ipywidgets.Button(description="Run", button_style="primary", **narrow)
-        self.halt = ipywidgets.Button(description="Stop", disabled=True, **narrow)
+        self.run = button(description="Run", button_style="primary", **narrow)
+        self.halt = button(description="Stop", **narrow)
         self.run.on_click(lambda _button: self.start())
         self.halt.on_click(lambda _button: self.stop())
         rows = ([self.amount, self.epochs], [self.method, self.schedule, self.run, self.halt])
@@ -98,11 +90,12 @@ class RecoveryExplorer(Controls):
     def start(self) -> None:
         """Prune as the controls say and begin to recover; what was running is stopped."""
         self.stop()
-        amount, epochs, schedule = self.amount.value, self.epochs.value, self.schedule.value
+        amount, method, schedule = self.amount.value, self.method.value, self.schedule.value
         with self.errors_shown():
-            network = METHODS[self.method.value](self.model, amount / 100)
-            total, losses = fine_tuning(network, self.digits, epochs, schedule)
-            run = Run(f"{amount}% of {self.method.value}, {schedule}", network, total)
+            network = METHODS[method](self.model, amount / 100)
+            losses = recovery_steps(network, self.digits, self.epochs.value, schedule)
+            total = self.epochs.value * math.ceil(len(self.digits.train) / BATCH_SIZE)
+            run = Run(f"{amount}% of {method}, {schedule}", network, total)
             run.points.append((0, self._accuracy(run), None))
         self.runs = [*self.runs, run][-SHOWN:]
         self._show(running=True)
@@ -152,41 +145,30 @@ class RecoveryExplorer(Controls):
         )
 
 
-def fine_tuning(
-    network: nn.Module, digits: Digits, epochs: int, schedule: str
-) -> tuple[int, Iterator[float]]:
-    """Return how many steps `fine_tune` takes, and what takes them, giving the loss of each."""
-    total = epochs * math.ceil(len(digits.train) / BATCH_SIZE)
-    return total, recovery_steps(network, digits, epochs, schedule)
-
-
 def table(runs: Sequence[Run], dense: Evaluation) -> str:
     """Return the runs as an HTML table: where each began, where it is, how it ended."""
     head = f"<p>Unpruned: {dense.accuracy:.2%} of {dense.total:,} validation images.</p>"
     if not runs:
         return head + "<p>Choose an amount, then press Run.</p>"
-    rows = [
-        (
-            f'<svg width="40" height="8">{svg.line(0, 4, 40, 4, *look, 3)}</svg>',
-            escape(run.label),
-            f"{run.points[0][1]:.1%}",
-            f'<span data-figure="now">{run.points[-1][1]:.1%}</span>',
-            f"{run.done} of {run.total}",
-            f'<span data-figure="result">{_result(run)}</span>',
+    rows = []
+    for look, run in zip(LOOKS, runs, strict=False):
+        result = "running"
+        if run.result is not None:
+            low, high = run.result.interval
+            result = f"{run.result.accuracy:.2%} ({low:.2%} to {high:.2%})"
+            result += "" if run.done == run.total else f", stopped at {run.done}"
+        rows.append(
+            (
+                f'<svg width="40" height="8">{svg.line(0, 4, 40, 4, *look, 3)}</svg>',
+                escape(run.label),
+                f"{run.points[0][1]:.1%}",
+                f'<span data-figure="now">{run.points[-1][1]:.1%}</span>',
+                f"{run.done} of {run.total}",
+                f'<span data-figure="result">{result}</span>',
+            )
         )
-        for look, run in zip(LOOKS, runs, strict=False)
-    ]
     titles = ("", "removed, schedule", "pruned", "now", "steps", f"of all {dense.total:,}")
     return head + html_table(titles, rows, "run")
-
-
-def _result(run: Run) -> str:
-    """Say how a run ended."""
-    if run.result is None:
-        return "running"
-    low, high = run.result.interval
-    note = "" if run.done == run.total else f", stopped at {run.done}"
-    return f"{run.result.accuracy:.2%} ({low:.2%} to {high:.2%}){note}"
 
 
 def pictures(runs: Sequence[Run], dense: float) -> tuple[str, str]:
@@ -210,26 +192,28 @@ def _curves(
 ) -> str:
     """Draw a column of the runs' points; the span is that of the vertical axis."""
     (low, high), steps = span, max((run.total for run in runs), default=100)
-    right = svg.WIDTH - svg.RIGHT
+    left, right = svg.LEFT, svg.WIDTH - svg.RIGHT
 
     def x(step: int) -> float:
-        return svg.LEFT + svg.INNER_WIDTH * step / steps
+        return left + svg.INNER_WIDTH * step / steps
 
     def y(value: float) -> float:
         return svg.TOP + svg.INNER_HEIGHT * (high - value) / (high - low)
 
     marks = [
-        svg.text(svg.LEFT, svg.HEIGHT - 18, "0", "start"),
+        svg.text(left, svg.HEIGHT - 18, "0", "start"),
         svg.text(right, svg.HEIGHT - 18, f"{steps}", "end"),
         svg.text(x(steps / 2), svg.HEIGHT - 4, "steps after pruning"),
     ]
     for value in (low, (low + high) / 2, high):
-        marks.append(svg.line(svg.LEFT, y(value), right, y(value), "currentColor", "1 4"))
-        marks.append(svg.text(svg.LEFT - 4, y(value) + 4, form.format(value), "end"))
+        marks.append(svg.line(left, y(value), right, y(value), "currentColor", "1 4"))
+        marks.append(svg.text(left - 4, y(value) + 4, form.format(value), "end"))
     if dense is not None:
-        marks.append(svg.line(svg.LEFT, y(dense), right, y(dense), "#777777", "5 4"))
+        marks.append(svg.line(left, y(dense), right, y(dense), "#777777", "5 4"))
     for look, run in zip(LOOKS, runs, strict=False):
-        known = [point for point in run.points if point[column] is not None]
-        marks.append(svg.curve([(x(point[0]), y(point[column])) for point in known], *look))
+        points = [
+            (x(point[0]), y(point[column])) for point in run.points if point[column] is not None
+        ]
+        marks.append(svg.curve(points, *look))
     now = ", ".join(f"{run.label}: {run.points[-1][1]:.1%}" for run in runs)
     return svg.picture(title, f"{title}, by steps. {now or 'No run yet'}.", marks)

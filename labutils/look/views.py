@@ -143,12 +143,6 @@ class Views:
 
     def prune(self, setting: Setting) -> nn.Module:
         """Return the network pruned as the controls say."""
-        for name, value, known in (
-            ("method", setting.method, self.methods),
-            ("scope", setting.scope, self.scopes),
-        ):
-            if value not in known:
-                raise ValueError(f"{name}={value!r}: choose from {', '.join(known)}.")
         if setting.scope == "own":
             return self._prune(setting.method, dict(setting.layers), "layer")
         return self._prune(setting.method, setting.amount, setting.scope)

@@ -9,13 +9,7 @@ import ipywidgets
 
 
 class Controls(ipywidgets.VBox):
-    """Controls above a page.
-
-    Attributes
-    ----------
-    page : what is shown
-    steps : work that is left, done step by step in the kernel's pauses; None if there is none
-    """
+    """Controls above a `page`; `steps` is the work that is left, None if there is none."""
 
     what = "Controls"  # in words, where no widget can be shown
 
@@ -45,6 +39,13 @@ class Controls(ipywidgets.VBox):
             loop = asyncio.get_running_loop()
             self.task = loop.create_task(self._work(steps))
 
+    async def _work(self, steps: Iterator[object]) -> None:
+        try:
+            for _ in steps:
+                await asyncio.sleep(0.001)
+        except Exception as error:  # there is no cell any more to raise it in
+            self.fail(error)
+
     def finish(self) -> None:
         """Do what is left to do in the background, now."""
         steps = self.steps or ()
@@ -71,20 +72,12 @@ class Controls(ipywidgets.VBox):
             self.fail(error)
             raise
 
-    async def _work(self, steps: Iterator[object]) -> None:
-        try:
-            for _ in steps:
-                await asyncio.sleep(0.001)
-        except Exception as error:  # there is no cell any more to raise it in
-            self.fail(error)
-
 
 def control(
     kind: type[ipywidgets.Widget], name: str, width: int = 560, **options: object
 ) -> object:
-    """Return a control under its name, at most so many pixels wide."""
-    layout = {"width": f"min(100%, {width}px)"}
-    style = {"description_width": "90px"}  # the same for all, so that they stand in line
+    """Return a control under its name, at most so many pixels wide; names stand in line."""
+    style, layout = {"description_width": "90px"}, {"width": f"min(100%, {width}px)"}
     return kind(description=name, style=style, layout=layout, **options)
 
 

@@ -26,42 +26,31 @@ ELSEWHERE = (
 
 @dataclass(frozen=True)
 class Place:
-    """Where channels are cut.
+    """Where channels are cut: a layer, and there which of its tensors' sides.
 
-    Attributes
-    ----------
-    layer : name of the layer
-    side : "outputs", "inputs", "both" (a depthwise convolution: one filter for each channel),
-        or "values" (one parameter or statistic for each channel)
-    copies : consecutive indices of each channel there, as behind Flatten its pixels
+    The side is "outputs", "inputs", "both" (a depthwise convolution: one filter for each
+    channel), or "values" (one parameter or statistic for each channel).
     """
 
     layer: str
     side: str
-    copies: int = 1
+    copies: int = 1  # consecutive indices of each channel there, as behind Flatten its pixels
 
 
 @dataclass
 class Channels:
     """The filters (or neurons) of one layer, and every place where channels are coupled to them.
 
-    Attributes
-    ----------
-    layer : the layer whose filters they are
-    count : how many there are
-    blocks : grouped convolutions split them into so many equal blocks; as many must go from
-        each, since the groups have to stay equal
-    places : where they are cut, the layer itself first, the next one that reads them last
-    pictures : whether they are channels of pictures, and not single numbers
-    copies : consecutive indices of each channel behind the places so far
+    Grouped convolutions split them into equal blocks; as many must go from each, since the
+    groups have to stay equal.
     """
 
     layer: str
     count: int
     blocks: int
-    pictures: bool
-    places: list[Place] = field(default_factory=list)
-    copies: int = 1
+    pictures: bool  # and not single numbers
+    places: list[Place] = field(default_factory=list)  # the layer first, the one that reads last
+    copies: int = 1  # consecutive indices of each channel behind the places so far
 
     @property
     def reader(self) -> Place:

@@ -58,7 +58,6 @@ def prune_filters(
         be met; weights that are not finite; a network that is no chain (the layer is named).
     """
     given.choice(scope, "scope", ("layer", "global"))
-    given.shape(image_shape)
     found = filter_scores(model, criterion, calibration=calibration, seed=seed)
     scores = {name: score.cpu().double() for name, score in found.items()}
     if budget is not None:
@@ -130,7 +129,8 @@ def filter_scores(
         - ``"taylor"``: how much the loss on the calibration images would change, to first
           order, without what the next layer gets from it (Molchanov et al. 2017),
         - ``"random"``: the baseline that any rule should beat,
-        - a function of a layer's name and the layer that returns a score for each filter
+        - a function of a layer's name and the layer that returns a tensor, a score for each
+          filter
     calibration : training images (with labels), some hundreds; for "activation" and "taylor"
     seed : of "random"
 
@@ -143,11 +143,8 @@ def filter_scores(
         given.calibration(calibration, f"criterion={criterion!r}")
     chains = read_chain(model)
     layers = {name: model.get_submodule(name) for name in chains}
-    # Half precision has too few digits to add up in.
-    weights = {
-        name: given.finite(layer.weight, f"{name}.weight").to(_at_least_single(layer))
-        for name, layer in layers.items()
-    }
+    # As single precision: half has too few digits to add up in.
+    weights = {n: given.finite(layer.weight, f"{n}.weight").float() for n, layer in layers.items()}
     if callable(criterion):
         return {n: _check_scores(n, layer, criterion(n, layer)) for n, layer in layers.items()}
     given.choice(criterion, "criterion", ("l1", "l2", "random", *BY_IMAGES))
@@ -196,30 +193,22 @@ def _within(
     filters: int,
 ) -> nn.Module:
     """Find the network with the fewest filters gone that costs no more than the budget."""
-    if not isinstance(budget, Mapping) or not budget or not set(budget) <= {"macs", "bytes"}:
-        raise ValueError(
-            f"budget={budget!r}: give the most it may cost, as {{'macs': 300_000}} (for one "
-            "image), {'bytes': 100_000} (of its tensors), or both."
-        )
-    for name, limit in budget.items():
+    costs = {"macs": partial(count_macs, image_shape=image_shape), "bytes": dense_bytes}
+    for name, limit in given.named(budget, "budget", "{'macs': 300_000}").items():
+        given.choice(name, "a name in budget", costs)
         given.positive(limit, f"budget[{name!r}]")
 
-    def cost(network: nn.Module) -> dict[str, int]:
-        return {"macs": count_macs(network, image_shape), "bytes": dense_bytes(network)}
-
     def fits(network: nn.Module) -> bool:
-        found = cost(network)
-        return all(found[name] <= limit for name, limit in budget.items())
+        return all(costs[name](network) <= limit for name, limit in budget.items())
 
     if fits(best := pruned(0.0)):
         return best
     if not fits(best := pruned(1.0)):
-        least = cost(best)
         asked = " and ".join(f"{limit:,} {name}" for name, limit in budget.items())
-        can = " and ".join(f"{least[name]:,} {name}" for name in budget)
+        least = " and ".join(f"{costs[name](best):,} {name}" for name in budget)
         raise ValueError(
             f"The budget of {asked} cannot be met: with one filter left in each layer (or in "
-            f"each group of it) the network still takes {can}."
+            f"each group of it) the network still takes {least}."
         )
     too_little, enough = 0.0, 1.0
     # Two amounts at which a filter goes, (2i + 1) / 2n and (2j + 1) / 2m, are 1 / 2nm apart.
@@ -237,16 +226,13 @@ def _scores_by_images(
     model: nn.Module, chains: dict[str, Channels], criterion: str, calibration: Split
 ) -> Scores:
     """Average over the images what the next layer gets, or what the loss would be without it."""
-    probe = copy.deepcopy(model).eval().to(_at_least_single(model))
+    probe = copy.deepcopy(model).eval().float()
     first = next(probe.parameters())
     read: dict[str, Tensor] = {}
-
-    def note(name: str, _layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        read[name] = inputs[0]
-
     for name, channels in chains.items():
-        reader = probe.get_submodule(channels.reader.layer)
-        reader.register_forward_pre_hook(partial(note, name))
+        probe.get_submodule(channels.reader.layer).register_forward_pre_hook(
+            lambda _layer, inputs, name=name: read.update({name: inputs[0]})
+        )
     scores = {name: torch.zeros(channels.count) for name, channels in chains.items()}
     for start in range(0, len(calibration), AT_A_TIME):
         part = calibration[start : start + AT_A_TIME]
@@ -267,42 +253,26 @@ def _scores_by_images(
     return {name: given.finite(found, f"the score of {name}") for name, found in scores.items()}
 
 
-def _at_least_single(module: nn.Module) -> torch.dtype:
-    return torch.promote_types(next(module.parameters()).dtype, torch.float32)
-
-
 def _check_scores(name: str, layer: nn.Module, scores: object) -> Tensor:
     """Refuse what a function of the reader's returned if it is not a score for each filter."""
-    try:
-        found = given.finite(torch.as_tensor(scores).cpu().double(), "the scores")
-    except (TypeError, ValueError, RuntimeError):
-        found = torch.empty(0)
-    if found.shape != layer.weight.shape[:1]:
+    fits = isinstance(scores, Tensor) and scores.shape == layer.weight.shape[:1]
+    if not fits or not scores.isfinite().all():
         raise ValueError(
-            f"The criterion's scores for {name} are {scores!r}: it should return "
+            f"The criterion's scores for {name} are {scores!r:.60}: it should return a tensor of "
             f"{len(layer.weight)} finite numbers, one for each filter."
         )
-    return found
+    return scores.detach()
 
 
 def _check_kept(channels: Channels, kept: Iterable[int]) -> Tensor:
     """Return the indices of the filters that stay in rising order, or say what is wrong."""
-    try:
-        indices = sorted(operator.index(index) for index in kept)
-    except TypeError as error:
-        raise TypeError(
-            f"The filters to keep of {channels.layer} are given by their numbers, as [0, 2], not "
-            f"{kept!r}."
-        ) from error
-    if not indices or len({*indices}) < len(indices) or {*indices} - {*range(channels.count)}:
-        raise ValueError(
-            f"The filters to keep of {channels.layer} are {indices}: name at least one of "
-            f"0 to {channels.count - 1}, each once."
-        )
-    found, size = torch.tensor(indices), channels.count // channels.blocks
-    if len((found // size).bincount(minlength=channels.blocks).unique()) > 1:
-        raise ValueError(
-            f"{channels.layer} is tied to a grouped convolution: keep as many filters in each "
-            f"block of {size}, since its groups have to stay equal."
-        )
+    name = f"kept[{channels.layer!r}]"
+    if not isinstance(kept, Iterable):
+        raise TypeError(f"{name}={kept!r}: give the numbers of the filters to keep, as [0, 2].")
+    indices = sorted(given.whole(index, name, 0, channels.count - 1) for index in kept)
+    found, size = torch.tensor(indices, dtype=torch.int64), channels.count // channels.blocks
+    in_blocks = (found // size).bincount(minlength=channels.blocks)
+    if not indices or len({*indices}) < len(indices) or len(in_blocks.unique()) > 1:
+        tied = f", as many in each block of {size}" if channels.blocks > 1 else ""
+        raise ValueError(f"{name}={indices}: keep at least one filter, each once{tied}.")
     return found

@@ -1,8 +1,9 @@
 """Prune in steps: with a recovery after each (Han et al. 2015), or while the network trains."""
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from numbers import Real
 
 import torch
@@ -31,9 +32,7 @@ from labutils.prune.dependencies import read_chain
 from labutils.prune.filters import prune_filters
 from labutils.prune.weights import prune_magnitude, sparsity
 
-Prune = Callable[[nn.Module, float], nn.Module]
 EVERY = 10  # steps between two prunings while training
-MOST_AMOUNTS = 1_000
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ def prune_iteratively(
     digits: Digits,
     amounts: Sequence[float],
     epochs_each: int = 1,
-    method: str | Prune = "magnitude",
+    method: str = "magnitude",
     *,
     seed: int = 0,
     **training: object,
@@ -77,8 +76,7 @@ def prune_iteratively(
     model : the trained network; left as it was
     amounts : fractions of the original network that are gone after each step, rising, in [0, 1]
     epochs_each : how long each recovery takes
-    method : "magnitude" or "filters", or a function of the network as far as it is and the amount
-        that returns a new one
+    method : "magnitude" or "filters"
     seed : of the first recovery; each further one takes the next
     training : further arguments of `fine_tune`, as ``learning_rate`` and ``schedule``
 
@@ -96,13 +94,14 @@ def prune_iteratively(
     given.digits(digits)
     given.whole(epochs_each, "epochs_each", 0)
     given.seed(seed)
+    given.choice(method, "method", ("magnitude", "filters"))
     amounts = given.amounts(amounts)
     if any(b <= a for a, b in itertools.pairwise(amounts)):
         raise ValueError(
             f"amounts={amounts}: each must be larger than the one before, since what is gone stays "
             "gone, as (0.5, 0.7, 0.9)."
         )
-    prune = method if callable(method) else _usual_way(model, method)
+    prune = prune_magnitude if method == "magnitude" else partial(_fewer_filters, model)
     steps: list[PruningStep] = []
     for number, amount in enumerate(amounts):
         current = prune(steps[-1].model if steps else model, amount)
@@ -114,25 +113,14 @@ def prune_iteratively(
     return steps
 
 
-def _usual_way(model: nn.Module, method: str) -> Prune:
-    """Return what prunes a network that is pruned in part up to an amount of the original."""
-    if given.choice(method, "method", ("magnitude", "filters")) == "magnitude":
-        return prune_magnitude
-    whole = _slots(model)
-
-    def remove(network: nn.Module, amount: float) -> nn.Module:
-        shares = {}
-        for name, now in _slots(network).items():
-            left = max(1, whole[name] - round(amount * whole[name]))
-            shares[name] = 1 - left / now
-        return prune_filters(network, shares)
-
-    return remove
-
-
-def _slots(model: nn.Module) -> dict[str, int]:
-    """Count what can go of each layer: filters, or in grouped convolutions one of each block."""
-    return {name: channels.count // channels.blocks for name, channels in read_chain(model).items()}
+def _fewer_filters(original: nn.Module, current: nn.Module, amount: float) -> nn.Module:
+    """Take filters out of a network until an amount of the original's is gone."""
+    chains, shares = read_chain(original), {}
+    for name, now in read_chain(current).items():
+        whole = chains[name].count // chains[name].blocks  # of grouped convolutions, of one block
+        left = max(1, whole - round(amount * whole))
+        shares[name] = 1 - left / (now.count // now.blocks)
+    return prune_filters(current, shares)
 
 
 def train_sparse(
@@ -158,6 +146,7 @@ def train_sparse(
 
     Every 10 steps the smallest weights become zero and stay so, as many as the cubic schedule
     of Zhu & Gupta (2017) asks for, see `cubic_amount`. Everything else is as with `fine_tune`.
+    The history's `sparsity` says how much was zero after each epoch.
 
     Parameters
     ----------
@@ -166,10 +155,6 @@ def train_sparse(
     start, end : between which epochs pruning goes on, as 0.5 for the middle of the first; by
         default from the beginning until two thirds of the epochs are over
     scope : as for `prune_magnitude`
-
-    Returns
-    -------
-    The history; its `sparsity` says how much was zero after each epoch.
 
     Raises
     ------
@@ -193,12 +178,12 @@ def train_sparse(
             f"final_amount={final_amount!r}: the network has {initial:.1%} zeros already, and "
             "zeros stay zero; give a larger amount."
         )
-    rates = learning_rates(schedule, steps_of(digits, epochs, batch_size))
     pruned = prune_magnitude(model, final_amount, scope)  # refuses early what cannot be done
     steps_an_epoch = steps_of(digits, 1, batch_size)
     first, last = round(start * steps_an_epoch), max(1, round(end * steps_an_epoch))
     due = {*range(max(first, EVERY), last, EVERY), last}
     optimizer = adamw(model, learning_rate, weight_decay)
+    rates = learning_rates(schedule, steps_of(digits, epochs, batch_size))
     scheduler = following(optimizer, rates)
     history = History(seed, epochs, trained_epochs=epochs_before(model))
     with under_way(model, digits, history, batch_size, device, progress, watch) as seen:
@@ -256,7 +241,7 @@ def rising_amounts(amount: float, steps: int) -> list[float]:
     >>> [round(part, 2) for part in rising_amounts(0.9, 2)]
     [0.68, 0.9]
     """
-    steps = given.whole(steps, "steps", 1, MOST_AMOUNTS)
+    steps = given.whole(steps, "steps", 1, 1_000)
     if not 0 < given.amount(amount) < 1:
         return [float(amount)]
     return [*(1 - (1 - amount) ** (step / steps) for step in range(1, steps)), amount]

@@ -3,7 +3,6 @@
 import copy
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 
 import pandas as pd
 import torch
@@ -94,23 +93,16 @@ def prune_random(
 
     Parameters
     ----------
-    model : any module with convolutions and linear layers; left as it was
-    amount : fraction of the weights to remove, in [0, 1], or a dictionary from layer to fraction
+    model, amount, protect_output : as for `prune_magnitude`
     scope : ``"global"`` draws from all layers together, ``"layer"`` takes the same share of
         each; a dictionary gives the layers it names a share of their own
     seed : the same seed removes the same weights of the same network
-    protect_output : whether the last layer stays whole
-
-    Raises
-    ------
-    TypeError, ValueError
-        As by `prune_magnitude`; and a seed that is no whole number.
     """
     generator = torch.Generator().manual_seed(given.seed(seed))
-    draw = partial(torch.rand, generator=generator, dtype=torch.float64)
     pruned, together = _copy(model, amount, scope, ("global", "layer"), protect_output)
     for weights, share in together:
-        drawn = torch.cat([draw(weight.numel()) for weight in weights])
+        size = sum(weight.numel() for weight in weights)
+        drawn = torch.rand(size, generator=generator, dtype=torch.float64)
         _cut(weights, magnitude_mask(drawn, share))
     return pruned
 
@@ -137,11 +129,6 @@ def sensitivity(
     -------
     Table with the columns `layer`, `amount`, `accuracy`, `low` and `high` (its 95% interval),
     a row for each layer and amount.
-
-    Raises
-    ------
-    TypeError, ValueError
-        No amount, or one outside [0, 1]; no layer, or an unknown one; no images.
     """
     known = list(prunable_layers(model))
     names = known if layers is None else given.choices(layers, "layers", known)
@@ -192,9 +179,7 @@ def _cut(weights: list[Tensor], keep: Tensor) -> None:
 def _lamp_scores(weight: Tensor) -> Tensor:
     """Score weights for a ranking across layers: layer-adaptive magnitude (Lee et al. 2021).
 
-    The square of a weight, over the sum of the squares of all weights of its layer that are
-    no smaller: what it adds to those that would be left if the layer were pruned up to it.
-    Within a layer the order is that of the magnitudes; the largest weight of each layer scores 1.
+    A weight's square, over the sum of the squares of its layer's weights that are no smaller.
 
     >>> _lamp_scores(torch.tensor([3.0, -1.0, 2.0])).tolist() == [1, 1 / 14, 4 / 13]
     True

@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import itertools
 import math
 import os
 import sys
@@ -22,11 +21,9 @@ from labutils.base.writing import only_writer
 from labutils.cost.latency import cpu_threads
 from labutils.study import plan, tables
 from labutils.study.measurement import TIMED_IMAGES, measure
-from labutils.study.plan import Method, Task, takes_digits
-from labutils.study.tables import COLUMNS
+from labutils.study.plan import Method, Task
 
 AMOUNTS = (0.3, 0.5, 0.7, 0.9)
-AHEAD = 200  # rows handed to an executor that are not measured yet
 THREADS = 1  # of a worker: those on the same cores get in each other's way, forked ones hang
 
 
@@ -107,7 +104,7 @@ def compare(
                 if path is not None:
                     tables.append_row(path, row)
                 if row["error"]:
-                    bar.write(f"{task}: {row['error']}")
+                    bar.write("{method} at {amount:g}, seed {seed}: {error}".format(**row))
                 bar.update()
         if path is not None:
             tables.save_comparison(tables.as_table([*rows.values(), *known.values()]), path)
@@ -121,17 +118,12 @@ def measure_rows(
     if executor is None:
         yield from ((task, measure_row(task)) for task in tasks)
         return
-    waiting, running = iter(tasks), {}
+    running = {}
     try:
-        while True:
-            for task in itertools.islice(waiting, AHEAD - len(running)):
-                running[executor.submit(measure_row, task, THREADS)] = task
-            if not running:
-                return
-            done = futures.wait(running, return_when=futures.FIRST_COMPLETED).done
-            # What is measured is kept before an error ends it all.
-            for future in sorted(done, key=lambda f: f.cancelled() or f.exception() is not None):
-                yield running.pop(future), future.result()
+        for task in tasks:
+            running[executor.submit(measure_row, task, THREADS)] = task
+        for future in futures.as_completed(running):
+            yield running[future], future.result()
     except MethodError:
         raise
     except Exception as error:
@@ -149,7 +141,7 @@ def measure_rows(
 def measure_row(task: Task, threads: int | None = None) -> dict[str, object]:
     """Prune and measure one network, wherever this runs; an error makes a row that tells it."""
     columns = task.columns
-    row = {**dict.fromkeys(COLUMNS, math.nan), **columns, "widths": "", "error": ""}
+    row = {**dict.fromkeys(tables.COLUMNS, math.nan), **columns, "widths": "", "error": ""}
     started = time.perf_counter()
     try:
         with cpu_threads(threads):
@@ -170,21 +162,16 @@ def measure_row(task: Task, threads: int | None = None) -> dict[str, object]:
 def apply(task: Task) -> nn.Module:
     """Return the pruned network, having watched what the method does."""
     rule, model, name = task.rule, task.model, task.columns["method"]
-    if rule is None:
-        return model
     if isinstance(rule, nn.Module):
         return rule
-    options = {"digits": task.digits or published()} if takes_digits(rule) else {}
+    options = {"digits": task.digits or published()} if plan.takes_digits(rule) else {}
     pruned = rule(model, task.columns["amount"], **options)
-    if not isinstance(pruned, nn.Module):
+    changed = pruned is model or fingerprint(model) != task.columns["network"]
+    if changed or not isinstance(pruned, nn.Module):
+        did = "changed or returned its own network" if changed else f"returned {pruned!r:.60}"
         raise MethodError(
-            f"The method {name!r} returned a {type(pruned).__name__}: it should return "
-            "the pruned network. Is there a `return` at its end?"
-        )
-    if pruned is model or fingerprint(model) != task.columns["network"]:
-        raise MethodError(
-            f"The method {name!r} changed the network it was given, or returned that same "
-            "one: it should work on a copy (copy.deepcopy(model)) and return the copy."
+            f"The method {name!r} {did}: it should prune a copy (copy.deepcopy(model)) and "
+            "return that."
         )
     history = getattr(pruned, "history", None)  # the model's own where nothing was trained
     if getattr(history, "interrupted", False) and history != getattr(model, "history", None):

@@ -26,11 +26,6 @@ def report(table: pd.DataFrame) -> None:
     With several seeds, the figures are means over them, and the change comes with its 95%
     interval.
     """
-    print("\n".join(report_lines(table)))
-
-
-def report_lines(table: pd.DataFrame) -> list[str]:
-    """Return the lines of `report`."""
     table = given.table(table, REPORTED)
     if "error" in table:
         table = table[table["error"] == ""]
@@ -49,7 +44,7 @@ def report_lines(table: pd.DataFrame) -> list[str]:
     for method, rows in table[table["method"] != UNPRUNED].groupby("method", sort=False):
         lines += ["", TITLES.get(method, method.upper()), _HEAD]
         lines += [_line(amount, group) for amount, group in rows.groupby("amount", sort=False)]
-    return lines
+    print("\n".join(lines))
 
 
 _HEAD = (
@@ -143,15 +138,12 @@ def verdict(
     >>> verdict([0.3, 0.4, 0.5], at_least=0.1).word
     'holds'
     """
-    if (at_least is None) == (at_most is None):
+    limit = at_most if at_least is None else at_least
+    if None not in (at_least, at_most) or not isinstance(limit, Real) or not math.isfinite(limit):
         raise ValueError(
-            "Give one limit, at_least or at_most: the claim is that the mean keeps it."
+            f"at_least={at_least!r}, at_most={at_most!r}: give one limit, a finite number."
         )
-    limit = at_least if at_least is not None else at_most
-    if isinstance(limit, bool) or not isinstance(limit, Real) or not math.isfinite(limit):
-        raise ValueError(f"The limit is {limit!r}: give a finite number.")
     mean, low, high = mean_interval(values)
     above, below = (low >= limit, high < limit) if at_most is None else (high <= limit, low > limit)
-    return Verdict(
-        "holds" if above else "does not hold" if below else "can't tell", mean, low, high
-    )
+    word = "holds" if above else "does not hold" if below else "can't tell"
+    return Verdict(word, mean, low, high)

@@ -57,9 +57,7 @@ class Measurement:
 def measure(
     model: nn.Module, split: Split, *, reference: nn.Module | None = None, batch: int = TIMED_IMAGES
 ) -> Measurement:
-    """Measure a network: accuracy, zeros, operations, bytes and time.
-
-    The images follow the network: to its device, and to its floating-point type.
+    """Measure a network where it is: accuracy, zeros, operations, bytes and time.
 
     Parameters
     ----------
@@ -72,15 +70,7 @@ def measure(
     >>> measure(load_pretrained(), load_mnist().test[:100]).parameters
     105866
     """
-    given.split(split)
-    if reference is not None:
-        given.network(reference, "reference")
-    given.whole(batch, "batch")
-    weight = next(given.network(model).parameters())
-    if not weight.is_floating_point():
-        raise TypeError(f"model has {weight.dtype} weights: give a floating-point network.")
-    found = evaluate(model, Split(split.images.to(weight), split.labels.to(weight.device)))
-    sizes = model_bytes(model)
+    found, sizes = evaluate(given.network(model), split), model_bytes(model)
     shape = tuple(split.images.shape[1:])
     timed = {"model": model} if reference is None else {"model": model, "reference": reference}
     times = latency(timed, batch, rounds=ROUNDS, image_shape=shape).set_index("model")

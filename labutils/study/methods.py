@@ -1,13 +1,9 @@
 """Whole ways to a small network, each a method for `compare`: network and amount in, network out.
 
-They leave the network they get as it is, and take
-
-- ``digits``: what to train on. `compare` passes on those it was given; called by the reader
-  without any, a method loads MNIST;
-- ``seed``: of the order of the images and of fresh weights.
-
-Other options are set with `functools.partial`, as ``partial(prune_and_tune, epochs=5)``. A stop
-(the square button, Ctrl-C) is raised: a network that is half trained is no result.
+They leave the network they get as it is. ``digits`` are what to train on: `compare` passes on
+those it was given; called by the reader without any, a method loads MNIST. Other options are
+set with `functools.partial`, as ``partial(prune_and_tune, epochs=5)``. A stop (the square
+button, Ctrl-C) is raised as KeyboardInterrupt: a network that is half trained is no result.
 """
 
 from collections.abc import Callable
@@ -17,12 +13,11 @@ from torch import nn
 from labutils.base import given
 from labutils.base.digits import Digits, load_mnist
 from labutils.base.history import History
-from labutils.base.layers import prunable_layers
 from labutils.base.structure import fingerprint
 from labutils.fit.recovery import reinitialised, rewind
 from labutils.fit.training import fine_tune
 from labutils.prune.filters import prune_filters
-from labutils.prune.weights import prune_magnitude
+from labutils.prune.weights import prune_magnitude, sparsity
 
 Prune = Callable[[nn.Module, float], nn.Module]
 
@@ -41,20 +36,15 @@ def prune_and_tune(
 
     Parameters
     ----------
-    digits : what to train on; MNIST if not given
     prune : which way, a function of network and amount
     distil : whether the unpruned network is the teacher of the pruned one
     training : further arguments of `fine_tune`
-
-    Raises
-    ------
-    KeyboardInterrupt
-        The training was stopped.
     """
     pruned = pruned_by(prune, model, amount)
+    digits = load_mnist() if digits is None else digits
     if distil:
         training = {"teacher": model, **training}
-    finished(fine_tune(pruned, digits_or_mnist(digits), progress=progress, **training))
+    finished(fine_tune(pruned, digits, progress=progress, **training))
     return pruned
 
 
@@ -74,23 +64,17 @@ def train_from_scratch(
 
     Parameters
     ----------
-    digits : what to train on; MNIST if not given
     prune : which way the shape, or with zeros the mask, is found
     seed : if not given, one that follows from the network, so that different networks get
         different weights
     training : further arguments of `fine_tune`
-
-    Raises
-    ------
-    KeyboardInterrupt
-        The training was stopped.
     """
     pruned = pruned_by(prune, model, amount)
+    digits = load_mnist() if digits is None else digits
     seed = seed_of(model) if seed is None else seed
     fresh = reinitialised(pruned, seed)
-    if any((layer.weight == 0).any() for layer in prunable_layers(pruned).values()):
+    if sparsity(pruned) > 0:
         fresh = rewind(pruned, fresh)
-    digits = digits_or_mnist(digits)
     finished(fine_tune(fresh, digits, seed=seed, progress=progress, **training))
     return fresh
 
@@ -100,11 +84,6 @@ def pruned_by(prune: Prune, model: nn.Module, amount: float) -> nn.Module:
     if not callable(prune):
         raise TypeError(f"prune={prune!r}: give a function of a network and an amount.")
     return given.network(prune(given.network(model), amount), "what prune returned")
-
-
-def digits_or_mnist(digits: Digits | None) -> Digits:
-    """Return the digits, or MNIST where none are given."""
-    return load_mnist() if digits is None else digits
 
 
 def finished(history: History) -> None:

@@ -3,7 +3,7 @@
 import hashlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -19,24 +19,16 @@ from labutils.study.tables import KEY, PUBLISHED, UNPRUNED
 Method = Callable[..., nn.Module]
 Rules = Mapping[str, Method | nn.Module]
 USUAL: Rules = {"magnitude": prune_magnitude, "structured": prune_filters, "random": prune_random}
-PRETRAINED = range(5)
-SPLITS = ("train", "validation", "test")
 
 
-@dataclass(frozen=True)
-class Task:
-    """A row to measure.
+class Task(NamedTuple):
+    """A row to measure: its columns so far, a method or a finished network, the unpruned one.
 
-    Attributes
-    ----------
-    columns : those that tell it from all other rows
-    rule : a method, a finished network, or None to leave the model as it is
-    split : the images to measure on; None where a worker reads them itself
-    digits : for a method that takes them; None likewise
+    Split and digits (for a method that takes them) are None where a worker reads them itself.
     """
 
-    columns: Mapping[str, object]
-    rule: Method | nn.Module | None
+    columns: dict[str, object]
+    rule: Method | nn.Module
     model: nn.Module
     split: Split | None
     digits: Digits | None
@@ -45,9 +37,6 @@ class Task:
     def key(self) -> tuple:
         """The values of the columns `KEY`."""
         return tuple(self.columns[column] for column in KEY)
-
-    def __str__(self) -> str:
-        return "{method} at {amount:g}, seed {seed}".format(**self.columns)
 
 
 def list_tasks(
@@ -58,25 +47,19 @@ def list_tasks(
     split: Split | None,
     digits: Digits | None,
 ) -> list[Task]:
-    """List the rows: the unpruned networks, then method by method, amount by amount.
-
-    Parameters
-    ----------
-    columns, split, digits : what is the same in all rows, as in `Task`
-    """
+    """List the rows: the unpruned networks, then method by method, amount by amount."""
     names = {seed: fingerprint(model) for seed, model in networks.items()}
-
-    def task(method: str, rule: Method | nn.Module | None, amount: float, seed: int) -> Task:
-        own = {"method": method, "amount": amount, "seed": seed, "network": names[seed]}
-        taken = digits if takes_digits(rule) else None
-        return Task({**own, **columns}, rule, networks[seed], split, taken)
-
-    tasks = [task(UNPRUNED, None, 0.0, seed) for seed in networks]
+    cells = [(UNPRUNED, model, 0.0, seed) for seed, model in networks.items()]
     for name, rule in rules.items():
-        if isinstance(rule, nn.Module):
-            tasks.append(task(name, rule, 0.0, next(iter(networks))))
+        if isinstance(rule, nn.Module):  # finished, whatever the amount
+            cells.append((name, rule, 0.0, next(iter(networks))))
         else:
-            tasks += [task(name, rule, amount, seed) for amount in amounts for seed in networks]
+            cells += [(name, rule, amount, seed) for amount in amounts for seed in networks]
+    tasks = []
+    for name, rule, amount, seed in cells:
+        own = {"method": name, "amount": amount, "seed": seed, "network": names[seed]}
+        taken = digits if takes_digits(rule) else None
+        tasks.append(Task({**own, **columns}, rule, networks[seed], split, taken))
     return tasks
 
 
@@ -93,24 +76,15 @@ def check_methods(methods: object) -> Rules:
     """Return the methods by name, or say what is wrong with them."""
     if methods is None:
         return USUAL
-    if isinstance(methods, Mapping):
-        rules = dict(methods)
-    elif isinstance(methods, Sequence) and not isinstance(methods, str):
+    if isinstance(methods, Sequence) and not isinstance(methods, str):
         rules = {getattr(rule, "__name__", str(rule)): rule for rule in methods}
         if len(rules) < len(methods):
-            raise ValueError(
-                "Two methods have the same name: give a dictionary from name to method."
-            )
-    else:
-        raise TypeError(
-            f"methods is a {type(methods).__name__}: give a dictionary from name to a function of "
-            "(model, amount), or a list of such functions."
-        )
-    if not rules:
-        raise ValueError("methods is empty: give at least one, as {'magnitude': prune_magnitude}.")
-    for name, rule in rules.items():
-        if not isinstance(name, str) or not name:
-            raise TypeError(f"A method has the name {name!r}: give it a name in letters.")
+            raise ValueError("Two methods have the same name: give a dictionary by name.")
+        methods = rules
+    given.named(methods, "methods", "{'magnitude': prune_magnitude}")
+    for name, rule in methods.items():
+        if not isinstance(name, str) or name in ("", UNPRUNED):
+            raise ValueError(f"A method has the name {name!r}: give it another one, in letters.")
         if isinstance(rule, nn.Module):
             given.network(rule, f"The method {name!r}")
         elif not callable(rule):
@@ -118,22 +92,18 @@ def check_methods(methods: object) -> Rules:
                 f"The method {name!r} is a {type(rule).__name__}: give a function of "
                 "(model, amount)."
             )
-    if UNPRUNED in rules:
-        raise ValueError(f"{UNPRUNED!r} is the name of the rows without pruning: use another.")
-    return rules
+    return methods
 
 
 def check_networks(networks: object) -> dict[int, nn.Module]:
     """Return the networks by seed, or say what is wrong with them."""
     if networks is None:
-        return {seed: load_pretrained(seed) for seed in PRETRAINED}
+        return {seed: load_pretrained(seed) for seed in range(5)}
     if not isinstance(networks, Mapping):
         return {0: given.network(networks, "networks")}
-    if not networks:
-        raise ValueError("networks is empty: give a network, or a dictionary from seed to network.")
     return {
         given.seed(seed, "a seed in networks"): given.network(network, f"networks[{seed}]")
-        for seed, network in networks.items()
+        for seed, network in given.named(networks, "networks", "{0: load_pretrained(0)}").items()
     }
 
 
@@ -144,18 +114,17 @@ def choose_images(
 
     Where they would be sent to workers that can read them themselves, there is nothing to send.
     """
-    given.choice(part, "part", SPLITS)
+    given.choice(part, "part", ("train", "validation", "test"))
     known = PUBLISHED if digits is None else digits_fingerprint(given.digits(digits))
     digits = digits or load_mnist()
     split = getattr(digits, part)[: None if images is None else given.whole(images, "images")]
     given.split(split, f"digits.{part}")
     columns = {"part": part, "images": len(split), "digits": known}
-    if not sent:
-        return columns, split, digits
-    if known == PUBLISHED:
+    if sent and known == PUBLISHED:
         return columns, None, None
-    # Copied, since a slice is sent with all it was cut from.
-    return columns, Split(split.images.clone(), split.labels.clone()), digits
+    if sent:  # a slice would be sent with all it was cut from
+        split = Split(split.images.clone(), split.labels.clone())
+    return columns, split, digits
 
 
 def digits_fingerprint(digits: Digits) -> str:

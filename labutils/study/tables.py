@@ -10,8 +10,7 @@ import pandas as pd
 from labutils.base import given
 from labutils.base.writing import write_whole
 
-HEADER = "# eai-pruning-lab comparison, format "
-VERSION = 1
+HEADER = "# eai-pruning-lab comparison, format 1"
 UNPRUNED = "unpruned"  # the method that changes nothing
 KEY = ["method", "amount", "seed", "network", "part", "images", "batch", "digits"]
 TEXTS = ("method", "network", "part", "widths", "error", "digits")
@@ -32,7 +31,7 @@ def save_comparison(table: pd.DataFrame, path: str | os.PathLike) -> Path:
     The first line names the format; the rest is what any spreadsheet reads.
     """
     path = given.path(path)
-    text = f"{HEADER}{VERSION}\n" + table.to_csv(index=False, lineterminator="\n")
+    text = f"{HEADER}\n" + table.to_csv(index=False, lineterminator="\n")
     write_whole(path, lambda file: file.write(text.encode()))
     return path
 
@@ -53,15 +52,10 @@ def load_comparison(path: str | os.PathLike) -> pd.DataFrame:
             f"There is no file {path.resolve()}: compare(..., path=...) writes it."
         )
     first, _, rest = path.read_text(encoding="utf-8", errors="replace").partition("\n")
-    if not first.startswith(HEADER):
+    if first.rstrip() != HEADER:
         raise ValueError(
-            f"{path} is no comparison of this lab: its first line should begin "
-            f"{HEADER.strip()!r}. Choose another path, or move the file away."
-        )
-    if first.removeprefix(HEADER).strip() != str(VERSION):
-        raise ValueError(
-            f"{path} has format {first.removeprefix(HEADER).strip()}; this labutils reads and "
-            f"writes {VERSION}: measure again under another path, or update the project."
+            f"{path} is no comparison of this version of the lab: its first line should be "
+            f"{HEADER!r}. Choose another path, or move the file away."
         )
     whole = rest[: rest.rfind("\n") + 1]  # a last line without its end was being written
     try:
@@ -74,11 +68,10 @@ def load_comparison(path: str | os.PathLike) -> pd.DataFrame:
         )
         if "digits" not in table:
             table["digits"] = PUBLISHED
-        table = table[COLUMNS].fillna(dict.fromkeys(TEXTS, ""))
+        return as_table(table.fillna(dict.fromkeys(TEXTS, "")))
     except (pd.errors.ParserError, pd.errors.EmptyDataError, KeyError) as error:
         reason = " ".join(str(error).split())
         raise ValueError(f"{path} is damaged ({reason}): measure under another path.") from error
-    return with_change(table)
 
 
 def known_rows(path: Path) -> dict[tuple, dict[str, object]]:
@@ -91,13 +84,9 @@ def known_rows(path: Path) -> dict[tuple, dict[str, object]]:
     return dict(zip(keys, table.to_dict("records"), strict=True))
 
 
-def as_table(rows: Iterable[Mapping[str, object]]) -> pd.DataFrame:
-    """Make the table of rows, in the usual order of columns."""
-    return with_change(pd.DataFrame(rows)[COLUMNS])
-
-
-def with_change(table: pd.DataFrame) -> pd.DataFrame:
-    """Fill in by how many points each accuracy differs from the unpruned network's."""
+def as_table(rows: Iterable[Mapping[str, object]] | pd.DataFrame) -> pd.DataFrame:
+    """Make the table of rows, filling in the change in points from the unpruned network."""
+    table = pd.DataFrame(rows)[COLUMNS]
     same = ["seed", "network", "part", "images", "digits"]
     unpruned = table[table["method"] == UNPRUNED].set_index(same)["accuracy"]
     unpruned = unpruned[~unpruned.index.duplicated(keep="last")]

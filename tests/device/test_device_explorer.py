@@ -63,10 +63,6 @@ def test_drawings_become_what_mnist_holds():
     assert (rows[0], columns[0]) == (4, 8)  # centred
     empty = device.as_digit(bytes(SIDE * SIDE))
     assert empty.unique().numel() == 1
-    with pytest.raises(ValueError, match="The drawing has 3 bytes"):
-        device.as_digit(b"abc")
-    with pytest.raises(TypeError, match="The drawing is a Tensor: give 112 x 112 bytes"):
-        device.as_digit(torch.zeros(SIDE, SIDE))
 
 
 @pytest.mark.parametrize("corner", [(0, 1, 0, 1), (0, 112, 0, 112), (0, 112, 55, 56)])
@@ -92,18 +88,6 @@ def test_an_error_is_shown_and_raised(explorer, monkeypatch):
         explorer.number.value = 5
     assert 'role="alert"' in explorer.page.value
     assert "no &lt;device&gt; today" in explorer.page.value
-
-
-def test_wrong_arguments(variants, digits):
-    for arguments, said in (
-        (({}, digits), "variants is empty"),
-        ((variants["int8"], digits), "variants is a Variant: give a dictionary"),
-        (({"LeNet": device.Variant(lab.LeNet5())}, digits), "A LeNet5 cannot become firmware"),
-        ((variants, digits.test), "digits is a Split"),
-        ((variants, digits, "Z80"), "board='Z80': choose"),
-    ):
-        with pytest.raises((TypeError, ValueError), match=said):
-            device.device_explorer(*arguments)
 
 
 def test_without_emulator_and_pad_the_laptop_answers(variants, digits, without):

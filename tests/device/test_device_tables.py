@@ -46,12 +46,6 @@ def test_a_row_for_each_variant(costs, variants, digits):
     assert costs["flash"].is_monotonic_decreasing
 
 
-def test_what_does_not_fit_is_measured_all_the_same(quantized_small, digits):
-    large = lab.SimpleCNN((1, 32, 64))  # in fc1, where it costs bytes and little time
-    found = {"large": device.Variant(large), "small": device.Variant(quantized_small)}
-    assert list(device.firmware_table(found, digits.test[:100], "Zero")["fits"]) == [False, True]
-
-
 def test_half_and_double_networks(digits):
     """What runs is float32; the image may be of any kind."""
     model, test = lab.load_pretrained(), digits.test[:100]
@@ -62,37 +56,6 @@ def test_half_and_double_networks(digits):
         quantized = device.quantize_int8(of_kind, digits.train[:100])
         assert lab.evaluate(quantized, test).correct >= 98
         assert device.smallest_formats(of_kind)["fc1"] == "dense"
-
-
-def test_wrong_arguments(variants, formats, digits):
-    table, calibration, model = device.firmware_table, digits.train[:100], lab.load_pretrained()
-    trials = pd.DataFrame({"widths": ["a"], "bytes": [3e3], "validation": [0.99]})
-    for call, arguments, said in (
-        (table, (variants, digits.test[:100], "ZX81"), "board='ZX81': choose 'L011', 'L031'"),
-        (table, (variants, digits), "split is a Digits: give images"),
-        (table, ({}, digits.test), "variants is empty"),
-        (
-            table,
-            ({"a": model}, digits.test),
-            "is a SimpleCNN: give device.Variant",
-        ),
-        (device.format_table, (lab.LeNet5(), calibration), "there is no prunable layer|LeNet5"),
-        (device.format_table, (model, digits.train[:0]), "calibration is empty"),
-        (device.format_table, (model, calibration, ("conv1",)), "layers='conv1': choose 'conv2'"),
-        (device.format_table, (model, calibration, "fc1"), "layers='fc1': give a list"),
-        (device.format_table, (model, calibration, ("fc1",), 0.5), "densities=0.5: give a list"),
-        (device.format_table, (model, calibration, ("fc1",), (90,)), "densities=90: .*write 0.9"),
-        (device.break_even, (formats[formats["format"] != "gaps"],), "no rows of the format gaps"),
-        (device.break_even, (formats.drop(columns="density"),), "no column 'density'"),
-        (device.break_even, (None,), "table is None"),
-        (device.break_even_curves, (formats[:0],), "table has no rows"),
-        (device.instruction_bars, (formats,), "no column 'variant'"),
-        (device.search_points, (trials, ["best"]), "chosen is a list: give rows of trials"),
-        (device.search_points, (trials.assign(bytes=float("nan")), {}), "'bytes' holds no finite"),
-        (device.smallest_formats, ("model",), "A str cannot become firmware"),
-    ):
-        with pytest.raises((TypeError, ValueError), match=said):
-            call(*arguments)
 
 
 def test_formats_break_even_where_arithmetic_says(formats):

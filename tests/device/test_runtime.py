@@ -3,7 +3,6 @@
 import onnx
 import pytest
 import torch
-from torch import nn
 
 import labutils as lab
 from labutils import device
@@ -53,44 +52,13 @@ def test_file_of_onnx_int8(files, digits, calibration, tmp_path):
 def test_latency_has_a_row_for_each(files, model):
     table = device.onnx_latency({"dense": model}, {"dense": files["dense"]}, rounds=3)
     assert list(table["engine"]) == ["PyTorch", "ONNX Runtime"] * 4
-    assert set(zip(table["batch"], table["threads"], strict=True)) == {
-        (1, 1), (64, 1), (1, 2), (64, 2)
-    }  # fmt: skip
+    assert list(table["batch"]) == [1, 1, 64, 64] * 2
+    assert list(table["threads"]) == [1] * 4 + [2] * 4
     assert (table["median"] > 0).all()
 
 
-def test_what_is_refused_writes_nothing(files, model, quantized, tmp_path, digits):
-    path, broken, garbage = tmp_path / "refused.onnx", lab.LeNet300(), tmp_path / "garbage.onnx"
-    torch.nn.init.constant_(broken.fc1.weight, float("nan"))
-    garbage.write_text("no network")
-    few, wide = digits.train[:9], lab.Split(torch.zeros(9, 1, 40, 40), digits.train.labels[:9])
-    export, quantize = device.export_onnx, device.quantize_onnx
-    for call, arguments, said in (
-        (export, ("SimpleCNN", path), "model is a str: give a network"),
-        (export, (quantized, path), "model is in int8: export the real one"),
-        (export, (nn.Linear(3, 3), path), "This Linear does not read images N x 1 x 28 x 28"),
-        (export, (broken, path), "fc1.weight holds values that are NaN"),
-        (export, (model, tmp_path / "nowhere" / "net.onnx"), "is not there: make it first"),
-        (export, (model, None), "path=None: give the path of a file"),
-        (export, (model, tmp_path), "is a folder"),
-        (quantize, (path, path, few), "export_onnx writes such files"),
-        (quantize, (files["dense"], path, few[:0]), "calibration is empty"),
-        (quantize, (files["dense"], path, wide), "does not read such images"),
-        (quantize, (garbage, path, few), "no ONNX file that can be run"),
-        (device.onnx_answers, (path,), "export_onnx writes such files"),
-        (device.onnx_answers, (garbage,), "no ONNX file that can be run"),
-        (device.onnx_answers, (files["dense"], 0), "threads=0: give a whole number"),
-        (device.onnx_latency, ([model], {}), "models is a list: give a dictionary"),
-        (device.onnx_latency, ({"a": model}, {}, 1), "batches=1: give a list"),
-        (device.onnx_latency, ({"a": model}, {}, (1,), (0,)), "threads=0: give a whole number"),
-        (device.file_bytes, (tmp_path / "none",), "export_onnx writes such files"),
-    ):
-        with pytest.raises((TypeError, ValueError, OSError), match=said):
-            call(*arguments)
-    assert list(tmp_path.iterdir()) == [garbage]
-
-
 def test_wrong_logits_are_not_written(tmp_path, model, monkeypatch):
+    monkeypatch.setattr(runtime, "_exported", lambda *_: b"")
     monkeypatch.setattr(
         runtime, "_answering", lambda content, threads: lambda images: model(images).detach() + 1e-3
     )

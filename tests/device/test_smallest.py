@@ -25,15 +25,9 @@ def test_the_smallest_that_is_accurate_enough_is_chosen():
     assert device.choose(TRIALS, 99.0, margin=0.003)["widths"] == "a"
     with pytest.raises(ValueError, match=r"None of 3 networks reaches 99.5% .* best has 99.50%"):
         device.choose(TRIALS, 99.5)
-    with pytest.raises(ValueError, match=r"accuracy=0.993: give percent"):
-        device.choose(TRIALS, 0.993)
-    with pytest.raises(ValueError, match="trials has no column 'bytes'"):
-        device.choose(TRIALS.drop(columns="bytes"), 99.0)
 
 
 def test_loading(monkeypatch, tmp_path):
-    with pytest.raises(ValueError, match=r"accuracy=98: choose 99.3 or 99.0"):
-        device.load_smallest(98)
     monkeypatch.setenv("EAI_LAB_HOME", str(tmp_path))
     with pytest.raises(FileNotFoundError, match=r"simple_cnn_99\.0\.pth"):
         device.load_smallest(99.0)

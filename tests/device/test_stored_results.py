@@ -13,12 +13,8 @@ def folder(tmp_path, monkeypatch):
     return tmp_path / "results"
 
 
-@pytest.fixture
 def without_extra(monkeypatch):
-    def take_away():
-        monkeypatch.setattr(room, "missing", lambda: ["unicorn"])
-
-    return take_away
+    monkeypatch.setattr(room, "missing", lambda: ["unicorn"])
 
 
 TABLE = pd.DataFrame({"variant": ["a", "b"], "flash": [1, 2], "accuracy": [0.5, 0.25]})
@@ -30,10 +26,10 @@ def test_what_is_measured_here_is_returned_and_not_kept(folder, monkeypatch):
     assert not folder.exists()
 
 
-def test_kept_when_stored_and_shown_when_missing(folder, monkeypatch, without_extra, capsys):
+def test_kept_when_stored_and_shown_when_missing(folder, monkeypatch, capsys):
     monkeypatch.setenv(room.STORING, "1")
     remembered("costs", TABLE.copy)
-    without_extra()
+    without_extra(monkeypatch)
     pd.testing.assert_frame_equal(remembered("costs", lambda: 1 / 0), TABLE)
     told = capsys.readouterr().out
     assert "unicorn cannot be imported" in told
@@ -42,10 +38,7 @@ def test_kept_when_stored_and_shown_when_missing(folder, monkeypatch, without_ex
     assert "torch 2" in told
 
 
-def test_nothing_stored_says_so(folder, without_extra):
-    without_extra()
+def test_nothing_stored_says_so(folder, monkeypatch):
+    without_extra(monkeypatch)
     with pytest.raises(FileNotFoundError, match=r"no stored result 'costs', and unicorn cannot"):
         remembered("costs", TABLE.copy)
-    for arguments in (("costs", TABLE), (None, TABLE.copy), ("../costs", TABLE.copy)):
-        with pytest.raises(TypeError, match="give a name, and a function that measures"):
-            remembered(*arguments)

@@ -25,63 +25,46 @@ def explorer(model, few):
     return lab.pruning_explorer(model, few)
 
 
-def test_moving_the_slider_shows_the_new_figures(explorer, model):
-    for percent in (30, 90, 99):
+def test_moving_the_slider_shows_an_estimate_then_the_exact_figures(explorer, model, few):
+    study = explorer.views
+    for percent in (30, 99, 90):
         explorer.amount.value = percent
         pruned = lab.prune_magnitude(model, percent / 100)
         assert explorer.view.removed == lab.sparsity(pruned)
-        expected = lab.evaluate(pruned, explorer.views.sample)
-        assert explorer.view.evaluation == expected
-        assert f">{expected.accuracy:.2%}<" in explorer.page.value
-
-
-def test_exact_figure_and_curve_follow(explorer, model, few):
-    explorer.amount.value = 90
+        estimate = lab.evaluate(pruned, study.sample)
+        assert explorer.view.evaluation == estimate
+        assert f">{estimate.accuracy:.2%}<" in explorer.page.value
+    assert [amount for amount, _ in explorer.view.curve] == list(CURVE)  # from the beginning
+    assert dict(explorer.view.curve)[0.9] == estimate.accuracy
     assert not explorer.view.exact
     explorer.finish()
     assert explorer.view.exact
-    expected = lab.evaluate(lab.prune_magnitude(model, 0.9), few.test)
-    assert explorer.view.evaluation.correct == expected.correct
+    assert explorer.view.evaluation.correct == lab.evaluate(pruned, few.test).correct
     assert f"all {len(few.test):,} images" in explorer.page.value
-    study = explorer.views
     settings = study.curve_settings(explorer.setting)
-    assert [s.amount for s in settings] == list(CURVE)
     assert explorer.view.curve == tuple((s.amount, study.known[s].accuracy) for s in settings)
+    bundle = explorer._repr_mimebundle_()  # for print
+    assert "application/vnd.jupyter.widget-view+json" in bundle
+    assert f"{explorer.view.evaluation.accuracy:.2%}" in bundle["text/html"]
+    assert "Run this cell" in bundle["text/html"]
 
 
-def test_curve_is_estimated_from_the_beginning(explorer, model):
-    assert [amount for amount, _ in explorer.view.curve] == list(CURVE)
-    estimate = lab.evaluate(lab.prune_magnitude(model, 0.9), explorer.views.sample)
-    assert dict(explorer.view.curve)[0.9] == estimate.accuracy
-    explorer.method.value = "random"  # another rule: its points follow in the background
-    assert explorer.view.curve == ()
-
-
-def test_scope_and_method(explorer, model):
+def test_scope_and_method_and_reset(explorer, model):
     explorer.amount.value = 70
     explorer.scope.value = "layer"
     assert explorer.view.layers["conv1"] == pytest.approx(0.7, abs=0.01)
     explorer.method.value = "random"
     assert explorer.view.setting == Setting(0.7, "layer", "random")
     assert explorer.view.removed == lab.sparsity(lab.prune_random(model, 0.7, "layer"))
-
-
-def test_own_share_for_each_layer_starts_from_the_rule_before(explorer, model):
-    explorer.amount.value = 90
+    assert explorer.view.curve == ()  # another rule: its points follow in the background
     before = explorer.view.layers
     assert explorer.layer_box.layout.display == "none"
-    explorer.scope.value = "own"
+    explorer.scope.value = "own"  # starts from the rule before
     assert explorer.layer_box.layout.display == ""
     assert explorer.amount.disabled
     assert explorer.view.layers == pytest.approx(before, abs=0.01)
     explorer.layer_amounts["fc1"].value = 20
     assert explorer.view.layers["fc1"] == pytest.approx(0.2, abs=1e-4)
-
-
-def test_reset(explorer):
-    explorer.amount.value = 90
-    explorer.method.value = "random"
-    explorer.scope.value = "own"
     explorer.reset.click()
     assert explorer.setting == Setting()
     assert explorer.view.removed == 0
@@ -119,51 +102,33 @@ def test_dragging_never_queues_and_the_last_position_wins(explorer, monkeypatch)
     assert started[-1] != 1
 
 
-def test_error_shows_in_the_widget_and_is_raised(explorer, monkeypatch):
+def test_errors_show_in_the_widget(explorer, monkeypatch):
     def fail(setting):
         raise RuntimeError("the disk is <full>")
 
+    async def move():
+        explorer.amount.value = 60
+        await explorer.task
+
+    said = widgets.problem(RuntimeError("the disk is <full>"))
+    assert 'role="alert"' in said
+    assert "&lt;full&gt;" in said
+    with monkeypatch.context() as patch:
+        patch.setattr(explorer.views, "exact", fail)
+        asyncio.run(move())  # in the background, where nobody could catch it
+        assert explorer.page.value == said
     monkeypatch.setattr(explorer.views, "look", fail)
     with pytest.raises(RuntimeError, match="the disk"):
         explorer.amount.value = 50
-    assert explorer.page.value == widgets.problem(RuntimeError("the disk is <full>"))
+    assert explorer.page.value == said
 
 
-def test_error_in_the_background_shows_in_the_widget(explorer, monkeypatch):
-    def fail(setting):
-        raise RuntimeError("too late to raise")
-        yield
-
-    monkeypatch.setattr(explorer.views, "exact", fail)
-
-    async def move():
-        explorer.amount.value = 50
-        await explorer.task
-
-    asyncio.run(move())
-    assert "too late to raise" in explorer.page.value
-
-
-def test_picture_for_print(explorer):
-    explorer.amount.value = 90
-    bundle = explorer._repr_mimebundle_()
-    assert "application/vnd.jupyter.widget-view+json" in bundle
-    assert f"{explorer.view.evaluation.accuracy:.2%}" in bundle["text/html"]
-    assert "Run this cell" in bundle["text/html"]
-
-
-def test_bad_input(model, few):
+def test_nothing_to_prune_or_to_look_at(model, few):
     nothing = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(784))
-    for arguments, said in (
-        ((model, few, "train"), "part='train': choose 'validation', 'test'"),
-        ((model, few, "test", "layers"), "remove='layers': choose 'weights', 'filters'"),
-        ((nothing, few), "nothing to prune"),
-        ((None, few), "model is None: give a network"),
-        ((model, few.test), "digits is a Split: give what load_mnist"),
-        ((model, lab.Digits(few.train, few.validation, None)), "digits.test is None: give images"),
-    ):
-        with pytest.raises((TypeError, ValueError), match=said):
-            lab.pruning_explorer(*arguments)
+    with pytest.raises(ValueError, match="nothing to prune"):
+        lab.pruning_explorer(nothing, few)
+    with pytest.raises(TypeError, match=r"digits.test is None: give images"):
+        lab.pruning_explorer(model, lab.Digits(few.train, few.validation, None))
 
 
 def test_explorer_of_filters(model, few):

@@ -15,6 +15,11 @@ def tiny(digits):
     return lab.Digits(digits.train[:2560], digits.validation[:1500], None)
 
 
+@pytest.fixture
+def explorer(model, tiny):
+    return lab.recovery_explorer(model, tiny)
+
+
 def same(first, second):
     return all(
         torch.equal(tensor, second.state_dict()[name])
@@ -22,30 +27,31 @@ def same(first, second):
     )
 
 
-def test_a_run_is_a_fine_tuning(model, tiny):
-    explorer = lab.recovery_explorer(model, tiny)
+def test_a_run_is_a_fine_tuning(explorer, model, tiny):
+    assert "press Run" in explorer.page.value
     explorer.start()
-    assert explorer.runs[-1].points[0][:2] == (
-        0,
-        lab.evaluate(lab.prune_magnitude(model, 0.9), tiny.validation[:1000]).accuracy,
-    )
+    expected = lab.prune_magnitude(model, 0.9)
+    begun = lab.evaluate(expected, tiny.validation[:1000]).accuracy
+    assert explorer.runs[-1].points[0] == (0, begun, None)
     explorer.finish()
     run = explorer.runs[-1]
     assert [step for step, _, _ in run.points] == [0, 10, 20]
-    expected = lab.prune_magnitude(model, 0.9)
     history = lab.fine_tune(expected, tiny, 1, progress=False)
     assert same(expected, run.network)
     assert run.result == lab.evaluate(expected, tiny.validation)
     assert history.loss[0] == pytest.approx((run.points[1][2] + run.points[2][2]) / 2)
     assert same(model, lab.load_pretrained(0))
+    bundle = explorer._repr_mimebundle_()  # for print
+    assert bundle["text/html"].count("<img alt=") == 2
+    assert "90% of weights, one_cycle" in bundle["text/html"]
+    assert "run this cell" in bundle["text/plain"]
 
 
 @pytest.mark.parametrize(
     ("method", "schedule"),
     [*((m, "one_cycle") for m in METHODS), *(("weights", s) for s in SCHEDULES)],
 )
-def test_every_choice(model, tiny, method, schedule):
-    explorer = lab.recovery_explorer(model, tiny)
+def test_every_choice(explorer, method, schedule):
     explorer.method.value, explorer.schedule.value = method, schedule
     explorer.amount.value = 93
     explorer.start()
@@ -57,8 +63,7 @@ def test_every_choice(model, tiny, method, schedule):
     assert f"{run.result.accuracy:.2%}" in explorer.page.value
 
 
-def test_stopping_keeps_what_was_reached(model, tiny):
-    explorer = lab.recovery_explorer(model, tiny)
+def test_stopping_keeps_what_was_reached(explorer):
     explorer.stop()  # nothing to stop
     explorer.epochs.value = 3
     explorer.start()
@@ -68,17 +73,14 @@ def test_stopping_keeps_what_was_reached(model, tiny):
     assert not explorer.halt.disabled
     explorer.stop()
     run = explorer.runs[-1]
-    assert run.total == 60
-    assert run.done == 12
+    assert (run.done, run.total) == (12, 60)
     assert run.result is not None
     assert "stopped at 12" in explorer.page.value
     assert explorer.halt.disabled
     assert not explorer.run.disabled
 
 
-def test_in_a_notebook_it_runs_in_the_pauses(model, tiny):
-    explorer = lab.recovery_explorer(model, tiny)
-
+def test_in_a_notebook_it_runs_in_the_pauses_until_it_is_stopped(explorer):
     async def look_in_between():
         explorer.run.click()
         seen = set()
@@ -87,13 +89,6 @@ def test_in_a_notebook_it_runs_in_the_pauses(model, tiny):
             await asyncio.sleep(0)
         return seen
 
-    assert asyncio.run(look_in_between()) >= {0, 10}
-    assert explorer.runs[-1].done == 20
-
-
-def test_stop_button_in_a_notebook(model, tiny):
-    explorer = lab.recovery_explorer(model, tiny)
-
     async def stop_soon():
         explorer.run.click()
         while explorer.runs[-1].points[-1][0] < 10:
@@ -101,14 +96,15 @@ def test_stop_button_in_a_notebook(model, tiny):
         explorer.halt.click()
         await asyncio.sleep(0.05)
 
+    assert asyncio.run(look_in_between()) >= {0, 10}
+    assert explorer.runs[-1].done == 20
     asyncio.run(stop_soon())
     assert 10 <= explorer.runs[-1].done < 20
     assert "stopped at 1" in explorer.page.value
     assert explorer.steps is None
 
 
-def test_the_last_four_runs_stay(model, tiny):
-    explorer = lab.recovery_explorer(model, tiny)
+def test_the_last_four_runs_stay(explorer):
     for amount in (60, 70, 80, 90, 95):
         explorer.amount.value = amount
         explorer.start()
@@ -121,22 +117,6 @@ def test_the_last_four_runs_stay(model, tiny):
 def test_errors_show_where_the_reader_looks(model, tiny):
     broken = copy.deepcopy(model)
     explorer = lab.recovery_explorer(broken, tiny)
-    with torch.no_grad():
-        broken.fc1.weight[0, 0] = float("nan")
-    with pytest.raises(ValueError, match=r"fc1.weight holds 1 values"):
-        explorer.start()
-    assert 'role="alert"' in explorer.page.value
-    assert not explorer.run.disabled
-    assert explorer.runs == []
-    with pytest.raises(TypeError, match=r"digits is a Split: give what load_mnist\(\) returns"):
-        lab.recovery_explorer(model, tiny.validation)
-    with pytest.raises(TypeError, match="model is None: give a network"):
-        lab.recovery_explorer(None, tiny)
-
-
-def test_an_error_on_the_way_shows_too(model, tiny):
-    """There is no cell to raise it in; what was reached is not a result."""
-    explorer = lab.recovery_explorer(model, tiny)
 
     async def break_it():
         explorer.run.click()
@@ -144,19 +124,14 @@ def test_an_error_on_the_way_shows_too(model, tiny):
             explorer.runs[-1].network.fc2.bias.fill_(float("nan"))
         await explorer.task
 
-    asyncio.run(break_it())
+    asyncio.run(break_it())  # there is no cell to raise it in; what was reached is not a result
     assert "FloatingPointError" in explorer.page.value
     assert explorer.runs == []
     assert explorer.halt.disabled
+    with torch.no_grad():
+        broken.fc1.weight[0, 0] = float("nan")
+    with pytest.raises(ValueError, match=r"fc1.weight holds 1 values"):
+        explorer.start()
+    assert 'role="alert"' in explorer.page.value
     assert not explorer.run.disabled
-
-
-def test_snapshot_for_print(model, tiny):
-    explorer = lab.recovery_explorer(model, tiny)
-    assert "press Run" in explorer.page.value
-    explorer.start()
-    explorer.finish()
-    bundle = explorer._repr_mimebundle_()
-    assert bundle["text/html"].count("<img alt=") == 2
-    assert "90% of weights, one_cycle" in bundle["text/html"]
-    assert "run this cell" in bundle["text/plain"]
+    assert explorer.runs == []

@@ -1,4 +1,5 @@
 import copy
+import math
 
 import pytest
 import torch
@@ -12,7 +13,6 @@ import labutils as lab
 from labutils.prune.weights import _lamp_scores
 
 AMOUNTS = st.one_of(st.sampled_from([0, 1, 0.0, 0.5, 1.0]), st.floats(0, 1))
-NAN, INFINITY = float("nan"), float("inf")
 
 
 def small_network(seed=0):
@@ -60,12 +60,9 @@ def test_mask_is_exact_and_breaks_ties_by_position(values, amount, dtype):
     assert sorted(mask.nonzero().flatten().tolist()) == sorted(stay)
 
 
-@pytest.mark.parametrize("shape", [(0,), (1,), (3, 0, 2), (5, 5), (2, 3, 4, 5)])
-def test_mask_keeps_the_shape(shape):
-    for amount in (0, 0.3, 1):
-        mask = lab.magnitude_mask(torch.randn(shape), amount)
-        assert mask.shape == torch.Size(shape)
-        assert (~mask).sum() == round(amount * mask.numel())
+def test_mask_keeps_the_shape():
+    for shape in ((0,), (1,), (3, 0, 2), (2, 3, 4, 5)):
+        assert lab.magnitude_mask(torch.randn(shape), 0.3).shape == torch.Size(shape)
 
 
 @pytest.mark.parametrize("scope", ["global", "layer"])
@@ -126,11 +123,14 @@ def test_amounts_layer_by_layer(model):
     pruned = lab.prune_magnitude(model, {"fc1": 0.9, "conv2": 0.25})
     expected = {"conv1": 0, "conv2": 0.25, "fc1": 0.9, "fc2": 0}
     assert shares(pruned) == pytest.approx(expected, abs=1e-4)
-    same = lab.prune_magnitude(model, scope={"fc1": 0.9, "conv2": 0.25})
-    assert same_tensors(pruned, same)
-    pruned = lab.prune_magnitude(model, 0.5, scope={"conv1": 0})
-    expected = {"conv1": 0, "conv2": 0.5, "fc1": 0.5, "fc2": 0.5}
-    assert shares(pruned) == pytest.approx(expected, abs=1e-4)
+    assert same_tensors(pruned, lab.prune_magnitude(model, scope={"fc1": 0.9, "conv2": 0.25}))
+    spared = lab.prune_magnitude(model, 0.5, scope={"conv1": 0})
+    assert shares(spared) == pytest.approx(dict.fromkeys(expected, 0.5) | {"conv1": 0}, abs=1e-4)
+    for arguments in (({"fc9": 0.5},), (0, {"fc9": 0.5})):
+        with pytest.raises(ValueError, match="'fc9'; choose from conv1, conv2, fc1, fc2"):
+            lab.prune_magnitude(model, *arguments)
+    with pytest.raises(ValueError, match=r"amount=30: .*for 30% write 0\.3"):
+        lab.prune_magnitude(model, 30)
 
 
 @pytest.mark.parametrize("scope", ["global", "layer", "lamp"])
@@ -144,12 +144,13 @@ def test_output_layer_can_be_protected(model, scope):
 
 
 def test_random_is_decided_by_its_seed(model):
-    first, same, other = (lab.prune_random(model, 0.5, seed=seed) for seed in (1, 1, 2))
-    assert torch.equal(first.fc1.weight, same.fc1.weight)
-    assert not torch.equal(first.fc1.weight, other.fc1.weight)
     state = torch.get_rng_state()
-    lab.prune_random(model, 0.5)
+    first, same, other = (lab.prune_random(model, 0.5, seed=seed) for seed in (1, 1, 2))
+    assert same_tensors(first, same)
+    assert not same_tensors(first, other)
     assert torch.equal(torch.get_rng_state(), state)
+    with pytest.raises(ValueError, match="scope='lamp': choose 'global', 'layer'"):
+        lab.prune_random(model, 0.5, "lamp")
 
 
 def test_shared_weight_counts_once():
@@ -160,45 +161,18 @@ def test_shared_weight_counts_once():
     assert lab.sparsity(pruned) == 0.5
 
 
-@pytest.mark.parametrize("function", [lab.prune_magnitude, lab.prune_random])
-@pytest.mark.parametrize(
-    ("arguments", "error", "message"),
-    [
-        ((NAN, "layer"), ValueError, r"amount=nan.*lies in \[0, 1\]"),
-        ((torch.tensor([0.5]),), TypeError, r"amount=.*give a number in \[0, 1\]"),
-        ((30,), ValueError, r"for 30% write 0\.3"),
-        (({"fc1": 1.1},), ValueError, r"amount\['fc1'\]=.*lies in \[0, 1\]"),
-        (({"fc9": 0.5},), ValueError, "'fc9'; choose from conv1, conv2, fc1, fc2"),
-        ((0, {"fc9": 0.5}), ValueError, "'fc9'; choose from conv1, conv2, fc1, fc2"),
-        ((0.5, "all"), ValueError, "scope='all': choose 'global', 'layer'"),
-    ],
-)
-def test_wrong_arguments(model, function, arguments, error, message):
-    with pytest.raises(error, match=message):
-        function(model, *arguments)
-
-
-def test_what_cannot_be_pruned_or_masked(model):
-    with pytest.raises(ValueError, match="BatchNorm1d has no convolution and no linear layer"):
-        lab.prune_magnitude(nn.BatchNorm1d(3), 0.5)
-    with pytest.raises(ValueError, match="scope='lamp': choose 'global', 'layer'"):
-        lab.prune_random(model, 0.5, "lamp")
-    with pytest.raises(TypeError, match=r"weight is a torch\.int64 tensor: give .*floating-point"):
-        lab.magnitude_mask(torch.tensor([1, 2]), 0.5)
-    with pytest.raises(ValueError, match="weight holds 1 values that are NaN"):
-        lab.magnitude_mask(torch.tensor([1.0, NAN]), 0.5)
-
-
-@pytest.mark.parametrize("value", [NAN, INFINITY])
-def test_weights_that_have_no_rank(model, value):
-    model.conv2.weight.data[1, 2, 0, 0] = value
-    before = model.conv2.weight.detach().clone()
-    for scope in ("global", "layer", "lamp"):
+@pytest.mark.parametrize("scope", ["global", "layer", "lamp"])
+def test_weights_that_have_no_rank(model, scope):
+    for value in (math.nan, math.inf):
+        model.conv2.weight.data[1, 2, 0, 0] = value
+        before = model.conv2.weight.detach().clone()
         with pytest.raises(ValueError, match=r"conv2\.weight holds 1 values that are NaN"):
             lab.prune_magnitude(model, 0.5, scope)
-    assert torch.equal(model.conv2.weight.nan_to_num(7), before.nan_to_num(7))
+        assert torch.equal(model.conv2.weight.nan_to_num(7), before.nan_to_num(7))
     model.conv2.weight.data[1, 2] = torch.finfo(torch.float32).max  # whose sum is infinite
-    assert lab.prune_magnitude(model, 0.5).conv2.weight[1, 2].all()
+    assert lab.prune_magnitude(model, 0.5, scope).conv2.weight[1, 2].any()
+    with pytest.raises(ValueError, match="BatchNorm1d has no convolution and no linear layer"):
+        lab.prune_magnitude(nn.BatchNorm1d(3), 0.5, scope)
 
 
 @pytest.mark.filterwarnings("ignore:`torch.nn.utils.weight_norm` is deprecated:FutureWarning")
@@ -228,17 +202,12 @@ def test_computed_weights_are_refused_with_advice_that_works(hold):
     assert lab.prune_filters(model, {"1.0": 0.5})[1][0].out_features == 1
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 @pytest.mark.parametrize("scope", ["global", "lamp"])
-def test_other_precisions(model, dtype, scope):
-    pruned = lab.prune_magnitude(model.to(dtype), 0.5, scope)
-    assert pruned.fc1.weight.dtype == dtype
-    total = sum(mask.numel() for mask in masks(pruned).values())
-    assert sum(int((~mask).sum()) for mask in masks(pruned).values()) == round(total / 2)
-
-
-@pytest.mark.parametrize("scope", ["global", "lamp"])
-def test_on_another_device(model, scope):
+def test_other_precisions_and_devices(model, scope):
+    for dtype in (torch.float16, torch.bfloat16, torch.float64):
+        pruned = lab.prune_magnitude(copy.deepcopy(model).to(dtype), 0.5, scope)
+        assert pruned.fc1.weight.dtype == dtype
+        assert lab.sparsity(pruned) == pytest.approx(0.5, abs=1e-5)
     with PretendedGPU():
         there = lab.prune_magnitude(moved(model), 0.5, scope)
         drawn = lab.prune_random(moved(model), 0.5)
@@ -258,21 +227,8 @@ def test_sensitivity_prunes_one_layer_at_a_time(model, digits):
     prune.l1_unstructured(pruned.conv1, "weight", amount=0.9)
     assert row["accuracy"] == lab.evaluate(pruned, split).accuracy
     assert row["low"] < row["accuracy"] < row["high"]
-    for amounts, message in (((), "at least one"), ((0.5, 2), r"lies in \[0, 1\]")):
-        with pytest.raises(ValueError, match=message):
-            lab.sensitivity(model, split, amounts)
-    for layers in ("conv1", ["conv9"], []):
-        with pytest.raises(
-            (TypeError, ValueError), match=r"layers.*'conv1', 'conv2', 'fc1', 'fc2'"
-        ):
-            lab.sensitivity(model, split, layers=layers)
-
-
-def test_sensitivity_of_filters(model, digits):
-    split = digits.validation[:300]
-    table = lab.sensitivity(
-        model, split, (0, 0.7), prune=lab.prune_filters, layers=model.counted, progress=False
-    )
+    options = {"prune": lab.prune_filters, "layers": model.counted, "progress": False}
+    table = lab.sensitivity(model, split, (0, 0.7), **options)
     assert list(table["layer"]) == ["conv1", "conv1", "conv2", "conv2", "fc1", "fc1"]
     slim = lab.prune_filters(model, {"conv2": 0.7})
     assert table["accuracy"][3] == lab.evaluate(slim, split).accuracy

@@ -72,14 +72,6 @@ def test_filters_are_counted_from_the_original(few_digits, count):
     assert steps[-1].accuracy == steps[-1].pruned.accuracy
 
 
-def test_method_of_the_readers_own(trained, few_digits):
-    def at_random(network, amount):
-        return lab.prune_random(network, amount, seed=1)
-
-    steps = run(trained, few_digits, (0.2, 0.4), 0, at_random)
-    assert lab.sparsity(steps[-1].model) == pytest.approx(0.4, abs=1e-3)
-
-
 def test_a_watch_ends_an_epoch_and_an_interruption_ends_all(trained, few_digits):
     ended = run(trained, few_digits, watch=lambda step, loss: step == 2)
     assert [step.history.interrupted for step in ended] == [False] * 3
@@ -95,26 +87,12 @@ def test_a_watch_ends_an_epoch_and_an_interruption_ends_all(trained, few_digits)
     assert lab.sparsity(stopped[-1].model) == pytest.approx(0.6, abs=1e-3)
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        *[({"amounts": given}, "at least one|larger than the one") for given in ((), (0.5, 0.3))],
-        ({"amounts": (0.5, 0.5)}, "each once"),
-        ({"amounts": (0.5, 1.5)}, "fraction to remove"),
-        ({"amounts": 0.5}, "give several fractions"),
-        ({"method": "random"}, "method='random': choose 'magnitude', 'filters'"),
-        ({"epochs_each": -1}, "epochs_each=-1"),
-        ({"seed": "a"}, "seed='a'"),
-        ({"schedule": "linear"}, "schedule='linear'"),
-        ({"warmup": 3}, "warmup"),
-        ({"digits": None}, r"digits is None: give what load_mnist\(\) returns"),
-        ({"model": "the dense one"}, "model is a str: give a network"),
-    ],
-)
-def test_wrong_arguments(trained, few_digits, options, message):
-    usual = {"model": trained, "digits": few_digits, "amounts": AMOUNTS, "progress": False}
-    with pytest.raises((TypeError, ValueError), match=message):
-        lab.prune_iteratively(**{**usual, **options})
+def test_what_only_iterating_refuses(trained, few_digits):
+    for amounts, message in (((0.5, 0.3), "larger than the one before"), ((0.5, 0.5), "each once")):
+        with pytest.raises(ValueError, match=message):
+            run(trained, few_digits, amounts)
+    with pytest.raises(TypeError, match="warmup"):
+        run(trained, few_digits, warmup=3)
 
 
 # Pruning while training.
@@ -172,7 +150,7 @@ def test_interrupt_right_after_a_step_leaves_the_zeros(few_digits):
             gone.append(lab.sparsity(model))
             interrupt()
 
-    kept = []
+    kept = []  # where zeros were after each step
     hook = register_optimizer_step_post_hook(stop)
     history = train_sparse(
         model, few_digits, 0.9, epochs=3, watch=lambda *_: kept.append(zeros(model)) and None
@@ -183,25 +161,16 @@ def test_interrupt_right_after_a_step_leaves_the_zeros(few_digits):
     assert keeps_zeros(kept[-1], model)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "options", "message"),
-    [
-        ((1.5,), {}, "final_amount=1.5"),
-        ((0.5, 2, 1), {}, r"start=2, end=1.*: .* 0 <= start <= end <= 5"),
-        ((0.5, 0, 6), {}, "end=6"),
-        ((0.5, "now", 1), {}, "start='now'"),
-        ((0.5, float("nan"), 1), {}, "start=nan"),
-        ((0.5,), {"scope": "none"}, "scope='none'"),
-        ((0.5,), {"epochs": -1}, "epochs=-1"),
-        ((0.5,), {"teacher": "me"}, "teacher is a str"),
-        ((0.5,), {"schedule": "linear"}, "schedule='linear'"),
-        ((0.5,), {"watch": 3}, "watch=3"),
-    ],
-)
-def test_sparse_training_with_wrong_arguments(few_digits, arguments, options, message):
+def test_refused_before_anything_is_trained(few_digits):
     model = small(amount=0)
-    with pytest.raises((TypeError, ValueError), match=message):
-        train_sparse(model, few_digits, *arguments, **options)
+    for options, message in (
+        ({"start": 2, "end": 1}, r"start=2, end=1.*: .* 0 <= start <= end <= 5"),
+        ({"start": 0, "end": 6}, "end=6"),
+        ({"teacher": "me"}, "teacher is a str"),
+        ({"watch": 3}, "watch=3"),
+    ):
+        with pytest.raises((TypeError, ValueError), match=message):
+            train_sparse(model, few_digits, 0.5, **options)
     assert same(small(amount=0), model)
 
 
@@ -232,19 +201,5 @@ def test_steps_leave_equal_shares():
     assert lab.rising_amounts(0.875, 3) == pytest.approx([0.5, 0.75, 0.875])
     assert lab.rising_amounts(0, 3) == [0]
     assert lab.rising_amounts(1, 3) == [1]
-
-
-@pytest.mark.parametrize(
-    ("function", "arguments", "message"),
-    [
-        (lab.cubic_amount, (0.5, 90), r"final=90: .*for 90% write 0.9"),
-        (lab.cubic_amount, ("half", 0.9), "share='half'"),
-        (lab.cubic_amount, (float("nan"), 0.9), "share=nan"),
-        (lab.rising_amounts, (0.5, 0), "steps=0"),
-        (lab.rising_amounts, (0.5, 10**9), "steps=1000000000"),
-        (lab.rising_amounts, (90, 3), "amount=90"),
-    ],
-)
-def test_amounts_that_cannot_be(function, arguments, message):
-    with pytest.raises((TypeError, ValueError), match=message):
-        function(*arguments)
+    with pytest.raises(ValueError, match="steps=1000000000"):
+        lab.rising_amounts(0.5, 10**9)

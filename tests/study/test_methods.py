@@ -1,4 +1,3 @@
-import pickle
 from functools import partial
 
 import pytest
@@ -34,20 +33,14 @@ def test_all_join_a_comparison(few_digits):
     assert table["accuracy"].nunique() > 3  # no two do the same
 
 
-@pytest.mark.parametrize("model", [lab.LeNet300((30, 20)), lab.LeNet5((4, 6, 20))], ids=type)
 @pytest.mark.parametrize("name", METHODS)
-def test_the_papers_networks_too(name, model, few_digits):
-    small = METHODS[name](model, 0.5, few(few_digits))
-    if name in ("tuned filters", "from scratch"):
-        assert small.widths == tuple(width // 2 for width in model.widths)
-    else:
-        assert lab.sparsity(small) == pytest.approx(0.5, abs=1e-4)
-
-
-@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
-def test_other_processes_can_be_sent_them(method):
-    again = pickle.loads(pickle.dumps(method))
-    assert (again.func, again.keywords) == (method.func, method.keywords)
+def test_the_papers_networks_too(name, few_digits):
+    for model in (lab.LeNet300((30, 20)), lab.LeNet5((4, 6, 20))):
+        small = METHODS[name](model, 0.5, few(few_digits))
+        if name in ("tuned filters", "from scratch"):
+            assert small.widths == tuple(width // 2 for width in model.widths)
+        else:
+            assert lab.sparsity(small) == pytest.approx(0.5, abs=1e-4)
 
 
 def test_tuned_is_pruned_and_fine_tuned(model, few_digits):
@@ -81,17 +74,10 @@ def test_a_stop_is_raised_not_returned(method, few_digits):
     method(small(amount=0), 0.5, few(few_digits), watch=lambda step, loss: step == 2)
 
 
-@pytest.mark.parametrize("method", [lab.prune_and_tune, lab.train_from_scratch])
-def test_wrong_arguments(method, few_digits):
+def test_what_prune_and_training_cannot_be(few_digits):
     for options, message in (
-        ({"prune": "magnitude"}, "prune='magnitude': give a function"),
         ({"prune": lambda model, amount: None}, "what prune returned is None"),
-        ({"amount": 50}, "amount=50"),
-        ({"digits": few_digits.train}, "digits is a Split"),
-        ({"model": None}, "model is None"),
-        ({"seed": "a"}, "seed='a'"),
         ({"epoch": 1}, "epoch"),
     ):
-        usual = {"model": small(amount=0), "amount": 0.5, "digits": few_digits}
-        with pytest.raises((TypeError, ValueError), match=message):
-            method(**{**usual, **options})
+        with pytest.raises(TypeError, match=message):
+            lab.prune_and_tune(small(amount=0), 0.5, few_digits, **options)

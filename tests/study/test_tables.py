@@ -23,23 +23,14 @@ def table():
     return own.assign(**texts, **others)[COLUMNS]
 
 
-def test_back_equal_to_the_last_digit(table, tmp_path):
-    path = save_comparison(table, tmp_path / "rows.csv")
+def test_back_equal_to_the_last_digit_and_row_by_row_the_same_file(table, tmp_path):
+    path = save_comparison(table, tmp_path / "at_once.csv")
     pd.testing.assert_frame_equal(lab.load_comparison(path), table, check_exact=True)
     assert path.read_text().startswith("# eai-pruning-lab comparison, format 1\nmethod,")
-
-
-def test_row_by_row_is_the_same_file(table, tmp_path):
-    save_comparison(table, tmp_path / "at_once.csv")
     for row in table.to_dict("records"):
         tables.append_row(tmp_path / "rows.csv", row)
-    at_once = (tmp_path / "at_once.csv").read_bytes()
-    assert (tmp_path / "rows.csv").read_bytes() == at_once
-
-
-def test_last_line_cut_off_is_left_out(table, tmp_path):
-    path = save_comparison(table, tmp_path / "rows.csv")
-    path.write_bytes(path.read_bytes()[:-7])
+    assert (tmp_path / "rows.csv").read_bytes() == path.read_bytes()
+    path.write_bytes(path.read_bytes()[:-7])  # a last line that was cut off is left out
     assert len(lab.load_comparison(path)) == 2
 
 
@@ -49,10 +40,10 @@ FIRST = "# eai-pruning-lab comparison, format 1\n"
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("method,amount\nmagnitude,0.5\n", "is no comparison of this lab"),
-        ("", "is no comparison of this lab"),
-        ("\udcff", "is no comparison of this lab"),
-        (FIRST.replace("1", "2"), "has format 2; this labutils reads and writes 1"),
+        ("method,amount\nmagnitude,0.5\n", "is no comparison of this"),
+        ("", "is no comparison of this"),
+        ("\udcff", "is no comparison of this"),
+        (FIRST.replace("1", "2"), "is no comparison of this version of the lab"),
         (FIRST, "is damaged"),
         (FIRST + "method,amount\nmagnitude,0.5\n", "is damaged .*not in index"),
         (FIRST + "method,amount\nmagnitude,0.5,7,8\n", "is damaged"),
@@ -68,10 +59,6 @@ def test_foreign_future_and_damaged_files_are_refused(tmp_path, content, message
 def test_paths_without_a_file_are_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no file .*rows\.csv: compare"):
         lab.load_comparison(tmp_path / "rows.csv")
-    with pytest.raises(IsADirectoryError, match="is a folder"):
-        lab.load_comparison(tmp_path)
-    with pytest.raises(TypeError, match="path=None"):
-        lab.load_comparison(None)
 
 
 def test_one_writer_at_a_time(tmp_path):
@@ -103,6 +90,6 @@ def test_change_is_against_the_same_network_and_digits():
         ("unpruned", 0, "a", "d", 0.9), ("x", 0, "a", "d", 0.8),
         ("unpruned", 1, "b", "d", 0.7), ("x", 1, "b", "d", 0.8), ("x", 1, "b", "e", 0.8),
     ]  # fmt: skip
-    table = pd.DataFrame(rows, columns=columns).assign(part="test", images=10)
-    assert tables.with_change(table)["change"].tolist()[:4] == pytest.approx([0, -10, 0, 10])
-    assert math.isnan(tables.with_change(table)["change"][4])
+    table = pd.DataFrame(rows, columns=columns).reindex(columns=COLUMNS)
+    change = tables.as_table(table.assign(part="test", images=10))["change"]
+    assert change.tolist() == pytest.approx([0, -10, 0, 10, math.nan], nan_ok=True)
