@@ -369,7 +369,7 @@ def under_way(
         figures = {"loss": f"{loss:.3f}"}
         if history.loss:
             figures["validation"] = f"{history.validation_accuracy[-1]:.2%}"
-        bar.set_postfix(figures)
+        bar.set_postfix(figures, refresh=False)  # closing the bar shows the last ones
 
     def seen(loss: float) -> bool:
         nonlocal taken
