@@ -181,8 +181,8 @@ def test_wrong_arguments(few_digits, fit, options, message):
     [
         ({"trained_epochs": "five"}, "trained_epochs='five'"),
         ({"watch": 3}, "watch=3: give a function"),
-        ({"optimizer": lambda parameters: []}, "optimizer= makes is a list: give a function that"),
-        ({"optimizer": torch.optim.SGD(small().parameters(), lr=1)}, "makes is None"),
+        ({"optimizer": lambda parameters: []}, "what it makes is a list: give a function that"),
+        ({"optimizer": torch.optim.SGD(small().parameters(), lr=1)}, "optimizer is a SGD: give a"),
         ({"schedule": "rewind", "trained_epochs": 0}, "cannot go back 20 steps in a training of 0"),
     ],
 )
