@@ -21,7 +21,7 @@ PROVIDED = {
     "ex5a-solution": {"filter_scores", "prune_filters"},
     "ex5b-solution": {"prune_filters", "keep_filters"},
     "ex6-solution": {"keep_filters", "prune_filters"},
-    "ex7-solution": {"fine_tune", "train_sparse", "train", "training_steps", "recovery_steps"},
+    "ex7-solution": {"fine_tune", "train_sparse", "train", "recovery_steps"},
     "ex8-solution": {"load_smallest"},
 }
 

@@ -69,7 +69,7 @@ TRIALS = [
 def distorted(split: lab.Split, copies: int, seed: int = 0) -> lab.Split:
     """Return a split and copies of it, each image turned, stretched, slanted and moved a little."""
     chance, count = torch.Generator().manual_seed(seed), len(split)
-    paper, parts = split.images.min(), [split.images]
+    paper, images = split.images.min(), [split.images]
 
     def within(reach: float) -> torch.Tensor:
         return (2 * torch.rand(count, generator=chance) - 1) * reach
@@ -83,8 +83,8 @@ def distorted(split: lab.Split, copies: int, seed: int = 0) -> lab.Split:
             torch.stack([angle.sin() * wide, angle.cos() * tall, down], 1),
         )
         grid = F.affine_grid(torch.stack(rows, 1), split.images.shape, align_corners=False)
-        parts.append(F.grid_sample(split.images - paper, grid, align_corners=False) + paper)
-    return lab.Split(torch.cat(parts), split.labels.repeat(copies))
+        images.append(F.grid_sample(split.images - paper, grid, align_corners=False) + paper)
+    return lab.Split(torch.cat(images), split.labels.repeat(copies))
 
 
 def read_digits() -> lab.Digits:
@@ -129,9 +129,9 @@ def try_out(trial: Trial) -> dict[str, object]:
         progress=False,
     )
     lab.save_model(model, trial.path)
-    whole = device.quantize_int8(model, plain[:CALIBRATION])
-    firmware = device.Firmware(whole, device.smallest_formats(whole))
-    found = lab.evaluate(whole, digits.validation)
+    quantized = device.quantize_int8(model, plain[:CALIBRATION])
+    firmware = device.Firmware(quantized, device.smallest_formats(quantized))
+    found = lab.evaluate(quantized, digits.validation)
     return {
         **asdict(trial),
         "widths": " ".join(map(str, trial.widths)),
@@ -184,11 +184,11 @@ def write_down(chosen: pd.DataFrame, trials: int) -> None:
         widths = tuple(map(int, row.widths.split()))
         model = lab.load_model(Trial(widths, row.kept, row.epochs).path)
         lab.save_model(model, FOLDER / f"simple_cnn_{row.wanted}.pth")
-        whole = device.quantize_int8(model, digits.train[:CALIBRATION])
-        left = sum(int(layer.weight.count_nonzero()) for layer in whole.layers)
+        quantized = device.quantize_int8(model, digits.train[:CALIBRATION])
+        left = sum(int(layer.weight.count_nonzero()) for layer in quantized.layers)
         rows.append(
             f"| {row.wanted}% | {row.widths} | {left:,} | {row.bytes:,} | {row.validation:.2%} "
-            f"| {lab.evaluate(whole, digits.test)} |"
+            f"| {lab.evaluate(quantized, digits.test)} |"
         )
     text = README.format(
         trials=trials,

@@ -2,8 +2,10 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
+import zipfile
 
 import pytest
 import yaml
@@ -33,6 +35,20 @@ def test_environment_asks_for_what_the_package_asks_for():
     assert found == wanted
     assert pip == {"pip": ["--editable ."]}
     assert not [line for line in wanted.values() if "<" in line], "no upper caps without need"
+
+
+@pytest.mark.parametrize("kind", ["wheel", "editable"])
+def test_an_installation_brings_ipythons_configuration(tmp_path, kind):
+    pytest.importorskip("setuptools", "77")
+    for file in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
+        shutil.copy(PROJECT / file, tmp_path)
+    for folder in ("etc", "labutils"):
+        shutil.copytree(PROJECT / folder, tmp_path / folder)
+    code = f"from setuptools import build_meta; build_meta.build_{kind}('.')"
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, check=True)
+    with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
+        (installed,) = [name for name in wheel.namelist() if name.endswith("ipython_config.py")]
+    assert installed.endswith(".data/data/etc/ipython/ipython_config.py")
 
 
 def tracked_texts():

@@ -171,7 +171,7 @@ def fine_tune(
     Raises
     ------
     TypeError, ValueError
-        An unknown schedule, an optimizer over another network's parameters, a wrong number.
+        An unknown schedule, an optimizer that is none, a wrong number.
     FloatingPointError
         The loss is not a finite number any more; the weights are those before that step.
     """
@@ -190,9 +190,9 @@ def fine_tune(
     if optimizer is None:
         used = adamw(model, rate, weight_decay)
     else:
-        used = optimizer(model.parameters()) if callable(optimizer) else None
-        example = "a function that makes one of torch.optim, as partial(torch.optim.SGD, lr=0.1)"
-        given.instance(used, Optimizer, "what optimizer= makes", example)
+        wanted = "a function that makes one of torch.optim, as partial(torch.optim.SGD, lr=0.1)"
+        make = given.instance(optimizer, Callable, "optimizer", wanted)
+        used = given.instance(make(model.parameters()), Optimizer, "what it makes", wanted)
         if learning_rate is not None:
             for group in used.param_groups:
                 group["lr"] = learning_rate
@@ -369,7 +369,7 @@ def under_way(
         figures = {"loss": f"{loss:.3f}"}
         if history.loss:
             figures["validation"] = f"{history.validation_accuracy[-1]:.2%}"
-        bar.set_postfix(figures)
+        bar.set_postfix(figures, refresh=False)  # closing the bar shows the last ones
 
     def seen(loss: float) -> bool:
         nonlocal taken

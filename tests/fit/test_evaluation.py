@@ -37,58 +37,28 @@ def test_evaluate_leaves_network_and_images_alone(few_digits):
     assert torch.equal(weight, model[2].weight)
 
 
-def test_evaluate_takes_networks_pruned_by_torch(model, few_digits):
+def test_evaluate_takes_networks_pruned_by_torch_and_every_precision(model, few_digits):
     expected = lab.evaluate(model, few_digits.test)
+    for kind in (torch.float64, torch.float16, torch.bfloat16):
+        other = copy.deepcopy(model).to(kind)
+        assert abs(lab.evaluate(other, few_digits.test).correct - expected.correct) <= 2
+        assert lab.predict(other, few_digits.test).dtype == kind
     prune.l1_unstructured(model.conv2, "weight", amount=0)
     assert lab.evaluate(model, few_digits.test) == expected
 
 
-@pytest.mark.parametrize("kind", [torch.float64, torch.float16, torch.bfloat16])
-def test_evaluate_takes_every_precision(model, few_digits, kind):
-    before = lab.evaluate(model, few_digits.test)
-    found = lab.evaluate(model.to(kind), few_digits.test)
-    assert abs(found.correct - before.correct) <= 2
-    assert lab.predict(model, few_digits.test).dtype == kind
-
-
-def wrong(few_digits, name):
+def test_splits_and_networks_that_do_not_fit(model, few_digits):
     images, labels = few_digits.test.images, few_digits.test.labels
-    spoilt = images.clone()
-    spoilt[7, 0, 3, 3] = float("nan")
-    return {
-        "digits": few_digits,
-        "empty": few_digits.test[:0],
-        "NaN": lab.Split(spoilt, labels),
-        "larger": lab.Split(torch.zeros(2, 1, 32, 32), labels[:2]),
-        "coloured": lab.Split(torch.zeros(2, 3, 28, 28), labels[:2]),
-        "eleven": lab.Split(images, labels + 1),
-        "negative": lab.Split(images, labels - 1),
-    }[name]
-
-
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        ("digits", r"split is a Digits: give images and labels as a Split"),
-        ("empty", "split is empty"),
-        ("NaN", r"split.images holds NaN or infinity"),
-        ("larger", r"SimpleCNN cannot take torch.float32 images of shape \(2, 1, 32, 32\)"),
-        ("coloured", r"SimpleCNN cannot take torch.float32 images of shape \(2, 3, 28, 28\)"),
-        ("eleven", r"labels go from 1 to 10, but the network has 10 outputs"),
-        ("negative", r"labels go from -1 to 8"),
-    ],
-)
-@pytest.mark.parametrize("judge", [lab.evaluate, lab.predict])
-def test_splits_without_an_answer(model, few_digits, judge, name, message):
-    with pytest.raises((TypeError, ValueError), match=message):
-        judge(model, wrong(few_digits, name))
-
-
-def test_networks_without_an_answer(model, few_digits):
-    with pytest.raises(ValueError, match=r"batch_size=-5"):
-        lab.evaluate(model, few_digits.test, -5)
-    with pytest.raises(TypeError, match="model is a str: give a network"):
-        lab.evaluate("SimpleCNN", few_digits.test)
+    large, wrong = torch.zeros(2, 1, 32, 32), r"SimpleCNN cannot take .* images of shape \(2, "
+    for split, message in (
+        (few_digits, "split is a Digits: give images and labels as a Split"),
+        (lab.Split(large, labels[:2]), wrong + r"1, 32, 32\)"),
+        (lab.Split(large.expand(2, 3, 32, 32), labels[:2]), wrong + r"3, 32, 32\)"),
+        (lab.Split(images, labels + 1), "labels go from 1 to 10, but the network has 10 outputs"),
+    ):
+        for judge in (lab.evaluate, lab.predict):
+            with pytest.raises((TypeError, ValueError), match=message):
+                judge(model, split)
     with pytest.raises(ValueError, match=r"outputs of shape \(100, 16, 28, 28\)"):
         lab.evaluate(model[:1], few_digits.test)
     model.fc2.bias.data[3] = float("nan")
@@ -150,22 +120,10 @@ def test_wilson_interval_is_scipys():
             assert 0 <= low <= correct / total <= high <= 1
 
 
-@pytest.mark.parametrize("counts", [(1, 0), (-1, 5), (6, 5), (0.99, 10_000), ("9", 10)])
-def test_wilson_interval_of_impossible_counts(counts):
-    with pytest.raises((TypeError, ValueError), match=r"(correct|total)=.*: give a whole number"):
-        lab.wilson_interval(*counts)
-
-
-@pytest.mark.parametrize("count", [2, 3, 5, 20, 21, 30, 500])
+@pytest.mark.parametrize("count", [2, 5, 500])
 def test_interval_of_a_mean_is_students(count):
     values = torch.randn(count, generator=torch.Generator().manual_seed(count)).double().numpy()
     mean, low, high = lab.mean_interval(values)
     assert mean == pytest.approx(values.mean())
     expected = stats.t.interval(0.95, count - 1, values.mean(), stats.sem(values))
     assert (low, high) == pytest.approx(expected, rel=1e-9)
-
-
-@pytest.mark.parametrize("values", [[], [1.0], [1.0, float("nan")], [[1.0], [3.0]], None, "ab"])
-def test_no_interval_without_numbers(values):
-    with pytest.raises(ValueError, match="at least two finite numbers, one for each seed"):
-        lab.mean_interval(values)

@@ -39,7 +39,10 @@ def test_moving_the_slider_shows_an_estimate_then_the_exact_figures(explorer, mo
     assert not explorer.view.exact
     explorer.finish()
     assert explorer.view.exact
-    assert explorer.view.evaluation.correct == lab.evaluate(pruned, few.test).correct
+    found, expected = explorer.view.evaluation, lab.evaluate(pruned, few.test)
+    assert (found.correct, found.interval) == (expected.correct, expected.interval)
+    assert found.loss == pytest.approx(expected.loss, rel=1e-5)
+    assert list(study.exact(explorer.setting)) == []  # known by now
     assert f"all {len(few.test):,} images" in explorer.page.value
     settings = study.curve_settings(explorer.setting)
     assert explorer.view.curve == tuple((s.amount, study.known[s].accuracy) for s in settings)

@@ -10,7 +10,6 @@ from labutils.look.views import (
     BINS,
     CURVE,
     EXAMPLES,
-    SAMPLE,
     TIMED,
     FilterViews,
     Setting,
@@ -57,26 +56,9 @@ def test_view_is_what_the_functions_give(study, setting):
         assert histogram.cut == weights[weights != 0].abs().min()
 
 
-def test_estimate_first_then_the_exact_figure(study, digits):
-    setting = Setting(0.85)
-    view = study.look(setting)
-    assert not view.exact
-    assert view.evaluation == lab.evaluate(study.prune(setting), study.sample)
-    assert view.evaluation.total == SAMPLE
-    assert len(list(study.exact(setting))) == 5  # a pause after each thousand
-    view = study.look(setting)
-    assert view.exact
-    expected = lab.evaluate(study.prune(setting), digits.validation)
-    assert view.evaluation.correct == expected.correct
-    assert view.evaluation.interval == expected.interval
-    assert view.evaluation.loss == pytest.approx(expected.loss, rel=1e-5)
-    assert (0.85, expected.accuracy) in view.curve
-    assert list(study.exact(setting)) == []  # known by now
-
-
 def test_curve_is_the_rules_own(study):
-    assert [s.amount for s in study.curve_settings(Setting(0.3, "layer"))] == list(CURVE)
-    assert {s.scope for s in study.curve_settings(Setting(0.3, "layer"))} == {"layer"}
+    settings = study.curve_settings(Setting(0.3, "layer"))
+    assert [(s.amount, s.scope) for s in settings] == [(amount, "layer") for amount in CURVE]
     own = Setting(0, "own", "random", (("fc1", 0.9),))
     assert {(s.scope, s.method) for s in study.curve_settings(own)} == {("global", "random")}
 
@@ -88,16 +70,6 @@ def test_examples_are_read_rightly_from_shaky_to_sure(study):
     best = logits.topk(2, dim=1).values
     margins = best[:, 0] - best[:, 1]
     assert (margins.diff() >= 0).all()
-
-
-def test_small_split_and_hopeless_network(digits):
-    hopeless = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
-    nn.init.constant_(hopeless[1].weight, 0.0)
-    nn.init.constant_(hopeless[1].bias, -1.0)
-    study = Views(hopeless, digits.test[1:6])
-    view = study.look(Setting(0.5))
-    assert view.removed == 1
-    assert panels.page(view, study.examples).count("<svg") == 3
 
 
 def test_page_states_the_figures_and_describes_its_pictures(study):
@@ -179,8 +151,14 @@ def test_times_are_taken_once_and_shown_with_the_rest(filters):
     assert "Accuracy (layer, l1)" in page
 
 
-def test_filters_of_a_network_without_pictures(digits):
-    torch.manual_seed(0)
+def test_small_splits_hopeless_networks_and_those_without_pictures(digits):
+    hopeless = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
+    nn.init.constant_(hopeless[1].weight, 0.0)
+    nn.init.constant_(hopeless[1].bias, -1.0)
+    study = Views(hopeless, digits.test[1:6])
+    view = study.look(Setting(0.5))
+    assert view.removed == 1
+    assert panels.page(view, study.examples).count("<svg") == 3
     study = FilterViews(lab.LeNet300(), digits.test[:20], digits.train[:10])
     view = study.look(Setting(1.0, "layer", "l1"))
     assert [left for left, _ in view.detail.widths.values()] == [1, 1]
