@@ -108,16 +108,18 @@ def answers(model: nn.Module, split: Split, batch_size: int) -> Iterator[tuple[T
                     f"This {type(model).__name__} cannot take {images.dtype} images of shape "
                     f"{tuple(images.shape)}: {str(error).strip().splitlines()[0]}"
                 ) from error
-            shape = tuple(getattr(logits, "shape", ()))
-            if len(shape) != 2 or shape[0] != len(labels):
+            is_tensor = isinstance(logits, Tensor)
+            if not is_tensor or logits.dim() != 2 or len(logits) != len(labels):
+                got = f"shape {tuple(logits.shape)}" if is_tensor else type(logits).__name__
                 raise ValueError(
-                    f"The network turned {len(labels)} images into outputs of shape {shape}: "
+                    f"The network turned {len(labels)} images into outputs of {got}: "
                     "expected one row of logits for each image."
                 )
-            if least < 0 or most >= shape[1]:
+            classes = logits.shape[1]
+            if least < 0 or most >= classes:
                 raise ValueError(
-                    f"The labels go from {least} to {most}, but the network has {shape[1]} "
-                    f"outputs, for classes 0 to {shape[1] - 1}: give a split that fits."
+                    f"The labels go from {least} to {most}, but the network has {classes} "
+                    f"outputs, for classes 0 to {classes - 1}: give a split that fits."
                 )
             yield logits, labels
 

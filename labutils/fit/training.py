@@ -193,6 +193,9 @@ def fine_tune(
         wanted = "a function that makes one of torch.optim, as partial(torch.optim.SGD, lr=0.1)"
         make = given.instance(optimizer, Callable, "optimizer", wanted)
         used = given.instance(make(model.parameters()), Optimizer, "what it makes", wanted)
+        own = set(map(id, model.parameters()))
+        if not own >= {id(weight) for group in used.param_groups for weight in group["params"]}:
+            raise ValueError("optimizer moves other tensors than those its function was given.")
         if learning_rate is not None:
             for group in used.param_groups:
                 group["lr"] = learning_rate

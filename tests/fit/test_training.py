@@ -183,6 +183,10 @@ def test_wrong_arguments(few_digits, fit, options, message):
         ({"watch": 3}, "watch=3: give a function"),
         ({"optimizer": lambda parameters: []}, "what it makes is a list: give a function that"),
         ({"optimizer": torch.optim.SGD(small().parameters(), lr=1)}, "optimizer is a SGD: give a"),
+        (
+            {"optimizer": lambda _: torch.optim.SGD(small().parameters(), lr=1)},
+            "other tensors than",
+        ),
         ({"schedule": "rewind", "trained_epochs": 0}, "cannot go back 20 steps in a training of 0"),
     ],
 )
