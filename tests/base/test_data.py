@@ -89,6 +89,7 @@ def test_splits_that_cannot_be(digits):
         lab.Split(digits.test.images, torch.tensor(1))
 
 
+@pytest.mark.slow
 def test_fresh_clone_unpacks_once_without_network(copy, no_network):
     """Three kernels at once; later, a file that a full disk cut short is made anew."""
     with ThreadPoolExecutor(3) as kernels:

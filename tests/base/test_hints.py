@@ -41,6 +41,7 @@ def test_handlers_of_others_stay(capsys):
     assert capsys.readouterr().out.startswith("mine\nHint: if a cell above")
 
 
+@pytest.mark.slow
 def test_the_hint_is_there_before_labutils_is_imported(tmp_path):
     """IPython, configured as in an installed environment, without PyTorch, and once only."""
     code = (

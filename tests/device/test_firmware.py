@@ -83,6 +83,7 @@ def test_sizes_of_the_formats():
     assert sizes == {"dense": 128, "csr": 3 + 6 + 6, "gaps": 3 + 6 + 3, "bitmask": 3 + 6 + 16}
 
 
+@pytest.mark.slow
 def test_integers_are_exact_on_a_thousand_images(slim, packed, digits):
     images = slim.integers(digits.test.images[:1000])
     for firmware, some in zip(packed.values(), images.chunk(len(FORMATS)), strict=True):
@@ -187,6 +188,7 @@ def test_processor_and_board(quantized_small):
         assert 16 <= board.clock <= 600
 
 
+@pytest.mark.slow
 def test_too_large_for_a_board_says_by_how_much(quantized_small, digits):
     torch.manual_seed(0)
     large = lab.SimpleCNN((1, 32, 64))  # in fc1, where it costs bytes and little time

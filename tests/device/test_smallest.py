@@ -33,6 +33,7 @@ def test_loading(monkeypatch, tmp_path):
         device.load_smallest(99.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("accuracy", smallest.ACCURACIES)
 def test_what_ships_is_what_its_readme_and_the_search_say(accuracy, digits):
     """Bytes and all 10,000 answers, measured again."""
@@ -66,6 +67,7 @@ def test_distorted_copies(digits):
     assert (answers == copies.labels).float().mean() > 0.9
 
 
+@pytest.mark.slow
 def test_a_search_goes_on_where_it_stopped(monkeypatch, tmp_path, capsys):
     """What is known is not tried again; what was chosen is copied and written down."""
     monkeypatch.setattr(make_smallest, "FOLDER", tmp_path)

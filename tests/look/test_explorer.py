@@ -75,6 +75,7 @@ def test_scope_and_method_and_reset(explorer, model):
     assert explorer.layer_box.layout.display == "none"
 
 
+@pytest.mark.slow
 def test_dragging_never_queues_and_the_last_position_wins(explorer, monkeypatch):
     """As in the kernel: moves arrive while the exact figure is being worked out."""
     started = []

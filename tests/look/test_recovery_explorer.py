@@ -47,6 +47,7 @@ def test_a_run_is_a_fine_tuning(explorer, model, tiny):
     assert "run this cell" in bundle["text/plain"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "schedule"),
     [*((m, "one_cycle") for m in METHODS), *(("weights", s) for s in SCHEDULES)],
@@ -80,6 +81,7 @@ def test_stopping_keeps_what_was_reached(explorer):
     assert not explorer.run.disabled
 
 
+@pytest.mark.slow
 def test_in_a_notebook_it_runs_in_the_pauses_until_it_is_stopped(explorer):
     async def look_in_between():
         explorer.run.click()

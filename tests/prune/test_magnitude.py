@@ -234,6 +234,7 @@ def test_sensitivity_prunes_one_layer_at_a_time(model, digits):
     assert table["accuracy"][3] == lab.evaluate(slim, split).accuracy
 
 
+@pytest.mark.slow
 def test_published_behaviour_of_the_pretrained_network(model, digits):
     """The figures every lesson builds on: a plateau, then a cliff; per layer breaks first."""
     accuracy = {

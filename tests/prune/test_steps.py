@@ -51,6 +51,7 @@ def test_magnitude(trained, few_digits):
     assert not torch.equal(once.fc1.weight == 0, steps[-1].model.fc1.weight == 0)
 
 
+@pytest.mark.slow
 def test_each_recovery_is_that_of_fine_tune_with_a_seed_of_its_own(trained, few_digits):
     expected = trained
     for seed, amount in enumerate(AMOUNTS[:2], start=5):
@@ -98,6 +99,7 @@ def test_what_only_iterating_refuses(trained, few_digits):
 # Pruning while training.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scope", ["global", "layer", "lamp"])
 def test_sparse_training_follows_the_cubic_schedule(few_digits, scope):
     torch.manual_seed(0)

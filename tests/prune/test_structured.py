@@ -38,6 +38,7 @@ def draw_kept(data, chain):
     return kept
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=60)
 @given(chains(), st.data())
 def test_slim_network_is_the_network_with_those_outputs_masked(chain, data):
@@ -53,6 +54,7 @@ def test_slim_network_is_the_network_with_those_outputs_masked(chain, data):
             assert torch.equal(after.weight, before.weight[sorted(indices)])  # in their order
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=40)
 @given(chains(), st.data())
 def test_permuting_filters_changes_no_output(chain, data):
@@ -170,6 +172,7 @@ def test_global_scope_ranks_all_layers_together(network, amount):
     assert same_tensors(slim, lab.keep_filters(model, expected))
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=40)
 @given(chains(), AMOUNTS, st.sampled_from(["layer", "global"]))
 def test_random_chains_keep_their_answers_and_never_lose_a_layer(chain, amount, scope):
@@ -196,6 +199,7 @@ def test_random_chains_keep_their_answers_and_never_lose_a_layer(chain, amount, 
     assert torch.equal(fresh(images), again(images))
 
 
+@pytest.mark.slow
 def test_result_is_an_ordinary_network(model, few_digits, tmp_path):
     model.conv1.weight.requires_grad_(False)
     slim = lab.prune_filters(model.train(), {"conv2": 0.5, "fc1": 0.25})
@@ -232,6 +236,7 @@ def costs(network):
     return {"macs": lab.count_macs(network), "bytes": sum(t.nbytes for t in tensors)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scope", ["layer", "global"])
 @pytest.mark.parametrize("cost", ["macs", "bytes"])
 @pytest.mark.parametrize("share", [0.9, 0.5, 0.05])

@@ -22,6 +22,8 @@ from labutils.study import comparison, tables
 from labutils.study.plan import digits_fingerprint
 from labutils.study.tables import COLUMNS, PUBLISHED, save_comparison
 
+pytestmark = pytest.mark.slow
+
 RESULTS = Path(__file__).resolve().parents[2] / "benchmarks" / "results"
 TIMES = ["latency", "latency_low", "latency_high", "speedup", "seconds"]
 

@@ -45,6 +45,7 @@ def test_report_of_several_networks_has_means_and_intervals(table, capsys):
 POINTS = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=1, max_size=12)
 
 
+@pytest.mark.slow
 @given(POINTS)
 def test_pareto_front_by_definition(points):
     table = pd.DataFrame(points, columns=["kB", "accuracy"])

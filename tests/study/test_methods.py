@@ -19,6 +19,7 @@ def few(digits):
     return lab.Digits(digits.train[:640], digits.validation, digits.test)
 
 
+@pytest.mark.slow
 def test_all_join_a_comparison(few_digits):
     digits = few(few_digits)
     methods = {name: partial(method, digits=digits) for name, method in METHODS.items()}
