@@ -63,7 +63,7 @@ def calibration(value: object, what: str) -> Split:
     if not isinstance(value, Split):
         raise TypeError(
             f"{what} looks at images: give it calibration=digits.train[:1000] (images and labels "
-            f"as a Split), not {_kind(value)}."
+            f"as a Split), not {type(value).__name__}."
         )
     if len(value) == 0:
         raise ValueError("calibration is empty: give it some hundreds of training images.")

@@ -268,8 +268,8 @@ def test_interrupted_save_leaves_the_old_file(path, monkeypatch):
 
 def test_killed_while_writing(tmp_path):
     """Kill a process that writes over and over: at every moment the file is whole."""
-    code = (
-        "import hashlib, os, runpy, sys; from pathlib import Path\n"  # without PyTorch: it starts fast
+    code = (  # without PyTorch, so that it starts fast
+        "import hashlib, os, runpy, sys; from pathlib import Path\n"
         "write_whole = runpy.run_path(sys.argv[1])['write_whole']\n"
         "while True:\n"
         "    content = os.urandom(2_000_000)\n"

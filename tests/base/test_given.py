@@ -65,7 +65,7 @@ def test_possible_objects_come_back_themselves(check, value):
         (given.split, (lab.Split(SPLIT.images, SPLIT.images),), TypeError, r"labels is a torch\.f"),
         (given.split, (lab.Split(SPLIT.labels, SPLIT.labels),), ValueError, "images N x channels"),
         (given.split, (lab.Split(SPLIT.images, -SPLIT.labels),), ValueError, "labels holds -1"),
-        (given.calibration, (None, "Taylor"), TypeError, r"Taylor looks at images.*not None"),
+        (given.calibration, (None, "Taylor"), TypeError, r"Taylor looks at images.*not NoneType"),
         (given.calibration, (SPLIT[:0], "Taylor"), ValueError, "calibration is empty: give it"),
         (given.images, (SPLIT.images[0],), ValueError, r"shape \(1, 8, 8\): give floating-point"),
         (given.tensor, ([1.0], "scores"), TypeError, "scores is a list: give a tensor"),
