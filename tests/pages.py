@@ -5,20 +5,13 @@ from html.parser import HTMLParser
 
 
 class Page(HTMLParser):
-    """Reads a page.
-
-    Attributes
-    ----------
-    tags : of all elements
-    handlers : names of attributes that hold scripts
-    addresses : what it loads or links to
-    """
+    """Reads a page."""
 
     def __init__(self, content: str) -> None:
         super().__init__()
         self.tags: set[str] = set()
-        self.handlers: set[str] = set()
-        self.addresses: set[str] = set()
+        self.handlers: set[str] = set()  # names of attributes that hold scripts
+        self.addresses: set[str] = set()  # what it loads or links to
         self._texts: list[str] = []
         self.feed(content)
         self.close()

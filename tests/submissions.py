@@ -43,22 +43,13 @@ EVERY_MARK = """
 
 @dataclass(frozen=True)
 class Student:
-    """What somebody hands in, and what is to come of it.
+    """What somebody hands in, and what is to come of it."""
 
-    Attributes
-    ----------
-    make : from the desk to the notebook, or the text of a file
-    right : numbers of the exercises that get all their points, where the others get none
-    remarks, told : parts of what the teacher and the student must be told
-    problem : part of why it cannot be graded
-    file : its name
-    """
-
-    make: Callable[["Desk"], NotebookNode | str]
-    right: str = ""
-    remarks: tuple[str, ...] = ()
-    told: tuple[str, ...] = ()
-    problem: str = ""
+    make: Callable[["Desk"], NotebookNode | str]  # a notebook, or the text of a file
+    right: str = ""  # numbers of the exercises that get all their points, the others get none
+    remarks: tuple[str, ...] = ()  # parts of what the teacher must be told
+    told: tuple[str, ...] = ()  # and the student
+    problem: str = ""  # part of why it cannot be graded
     file: str = f"{NAME}.ipynb"
 
     @property
@@ -351,51 +342,38 @@ ANOTHER = new_notebook(cells=[new_markdown_cell("# Lab 1"), new_code_cell("1 + 1
 
 USUAL = {
     "perfect": Student(
-        lambda desk: desk.solved(),
-        "12345678",
-        ("its network is just that of",),
+        lambda desk: desk.solved(), "12345678", ("its network is just that of",),
         ("18,743 bytes", "On the 10,000 test images it is right for"),
     ),
     "blank": Student(lambda desk: desk.blank, told=("Exercise 2, magnitude_mask: not attempted",)),
     "answers": Student(
-        lambda desk: desk.solved("1234", q1_answer="Zeros are stored like other numbers."),
-        "1234",
-        ("my lab (1).ipynb", "its code is just that of"),
-        file="my lab (1).ipynb",
+        lambda desk: desk.solved("1234", q1_answer="Zeros are stored like other numbers."), "1234",
+        ("my lab (1).ipynb", "its code is just that of"), file="my lab (1).ipynb",
     ),
     "noisy": Student(noisy, "2"),
     "untidy": Student(untidy, "28", ("ex2-solution is there twice",)),
     "stripped": Student(stripped, "12345678", ("recognised without their metadata",)),
     "without checks": Student(
-        without_checks,
-        "12",
+        without_checks, "12",
         ("edited, so that the original was used: ex1-check", "missing, and put back: ex1-hidden"),
     ),
     "writes HTML": Student(
         writes_html, "2", told=("sparsity_and_bytes: raised", "RuntimeError: ? half")
     ),
     "learns by heart": Student(
-        learns_by_heart,
-        "8",
-        (
-            "a network came without the code that made it",
-            "of the test images: was it trained on the former?",
-        ),
+        learns_by_heart, "8",
+        ("a network came without the code that made it",
+         "of the test images: was it trained on the former?"),
     ),
     "borrows": Student(
         lambda desk: made_anew(
-            desk,
-            network=SHIPPED,
+            desk, network=SHIPPED,
             ex2_solution=function(*MASK, "return lab.magnitude_mask(weight, amount)"),
         ),
-        remarks=(
-            "ex2-solution calls magnitude_mask of labutils",
-            "the network is models/smallest/simple_cnn_99.0.pth",
-        ),
-        told=(
-            "magnitude_mask of labutils is there to go on with",
-            "This network came with labutils",
-        ),
+        remarks=("ex2-solution calls magnitude_mask of labutils",
+                 "the network is models/smallest/simple_cnn_99.0.pth"),
+        told=("magnitude_mask of labutils is there to go on with",
+              "This network came with labutils"),
     ),
     "cleared outputs": Student(
         lambda desk: made_anew(desk, network="lab.prune_magnitude(lab.load_pretrained(0), 0.5)"),
@@ -412,7 +390,7 @@ USUAL = {
     "report only": Student(
         lambda desk: "%PDF-1.4", problem="no notebook (.ipynb)", file="report.pdf"
     ),
-}
+}  # fmt: skip
 HOSTILE = {
     "ends its process": Student(
         lambda desk: desk.solved("12", (
