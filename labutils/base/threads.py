@@ -2,8 +2,8 @@
 
 PyTorch shares its work among threads that wait for the next share by spinning. That suits a
 machine that does nothing else; beside other work, each spins away the time that another needs.
-Waiting for just longer than PyTorch pauses between two operations costs an idle machine next to
-nothing, and a busy one little: `benchmarks/waiting.py` measures both.
+Spinning for about as long as PyTorch pauses between two operations costs an idle machine little
+and a busy one little: `benchmarks/waiting.py` measures both.
 """
 
 import os
@@ -12,7 +12,7 @@ import sys
 # Each OpenMP library reads its own variable: GNU's comes with PyTorch for Linux, LLVM's and
 # Intel's with macOS, Windows and conda.
 WAITING = {
-    "GOMP_SPINCOUNT": "10000",  # rounds, less than a millisecond, where 300,000 are usual
+    "GOMP_SPINCOUNT": "1000",  # rounds, where 300,000 are usual
     "KMP_BLOCKTIME": "1",  # milliseconds, where 200 are usual
 }
 
