@@ -12,7 +12,7 @@ import sys
 # Each OpenMP library reads its own variable: GNU's comes with PyTorch for Linux, LLVM's and
 # Intel's with macOS, Windows and conda.
 WAITING = {
-    "GOMP_SPINCOUNT": "1000",  # rounds, where 300,000 are usual
+    "GOMP_SPINCOUNT": "10000",  # rounds, where 300,000 are usual
     "KMP_BLOCKTIME": "1",  # milliseconds, where 200 are usual
 }
 

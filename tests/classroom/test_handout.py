@@ -138,7 +138,8 @@ def test_all_that_students_need_is_in_and_nothing_else(unpacked, files):
     assert [path.name for path in unpacked.parent.iterdir()] == ["eai-lab2"]
     tops = {name.split("/")[0] for name in files}
     assert tops == {
-        *("README.md", "LICENSE", "Makefile", "pyproject.toml", "environment.yml"),
+        *("README.md", "LICENSE", "Makefile", "pyproject.toml", "setup.py", "etc"),
+        "environment.yml",
         *("lab2_pruning.ipynb", "notebooks", "labutils", "data", "models", "benchmarks"),
     }
     unwanted = re.compile(r"__pycache__|\.pyc$|-ubyte$|checkpoint|/\.|\.lock$|assignment|make_")
