@@ -34,12 +34,15 @@ def magnitude_mask(weight: Tensor, amount: float) -> Tensor:
     >>> magnitude_mask(torch.tensor([3.0, -1.0, 2.0, 1.0]), 0.25)
     tensor([ True,  True,  True, False])
     """
-    sizes = given.finite(weight, "weight").abs().flatten()
-    ranked = sizes.argsort(descending=True, stable=True)  # by size, equals by position
-    keep = len(sizes) - round(given.amount(amount) * len(sizes))
-    mask = torch.zeros(len(sizes), dtype=torch.bool, device=sizes.device)
-    mask[ranked[:keep]] = True
-    return mask.view(weight.shape)
+    sizes = given.finite(weight, "weight").abs().flatten().cpu()
+    gone = round(given.amount(amount) * len(sizes))
+    keep = torch.ones(len(sizes), dtype=torch.bool)
+    if gone:
+        limit = sizes.kthvalue(gone).values  # ranked by size, the last one to go is so large
+        keep = sizes > limit
+        equals = (sizes == limit).nonzero().flatten()  # of these the first stay, by position
+        keep[equals[: len(sizes) - gone - keep.sum()]] = True
+    return keep.view(weight.shape).to(weight.device)
 
 
 def prune_magnitude(
