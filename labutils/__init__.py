@@ -17,7 +17,13 @@ try:
     from labutils.cost.latency import latency, layer_latency
     from labutils.cost.macs import count_macs, layer_table
     from labutils.cost.sizes import model_bytes, sparse_bytes
-    from labutils.fit.evaluation import evaluate, mean_interval, predict, wilson_interval
+    from labutils.fit.evaluation import (
+        evaluate,
+        mean_interval,
+        paired_difference,
+        predict,
+        wilson_interval,
+    )
     from labutils.fit.recovery import reinitialised, rewind
     from labutils.fit.training import fine_tune, learning_rates, train
     from labutils.look.chooser import network_chooser
@@ -38,6 +44,7 @@ try:
         tensors_side_by_side,
         weight_histograms,
     )
+    from labutils.look.guesses import guess, guesses
     from labutils.look.recovery_explorer import recovery_explorer
     from labutils.prune.filters import filter_scores, keep_filters, prune_filters
     from labutils.prune.steps import (

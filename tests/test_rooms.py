@@ -11,7 +11,7 @@ import labutils as lab
 
 LAB = Path(lab.__file__).parent
 ROOMS = ("base", "fit", "cost", "prune", "study", "look")  # each may import those before it
-ASIDE = ("device", "checks")  # may import all rooms, but not each other
+ASIDE = ("device", "checks", "practice")  # may import all rooms, and practice says what checks do
 
 
 def imported(file: Path) -> set[str]:
@@ -31,6 +31,7 @@ def imported(file: Path) -> set[str]:
 @pytest.mark.parametrize("room", [*ROOMS, *ASIDE])
 def test_imports_run_one_way(room):
     allowed = {*ROOMS, room} if room in ASIDE else {*ROOMS[: ROOMS.index(room) + 1]}
+    allowed |= {"checks"} if room == "practice" else set()
     files = list((LAB / room).glob("*.py"))
     assert len(files) > 1
     for file in files:
@@ -39,7 +40,7 @@ def test_imports_run_one_way(room):
 
 def test_public_names_are_few():
     public = [name for name, value in vars(lab).items() if callable(value) and name[0] != "_"]
-    assert len(public) <= 65
+    assert len(public) <= 68
 
 
 def passed(call) -> tuple[set[str], int]:

@@ -32,10 +32,12 @@ CELL_TIMEOUT = 600  # seconds
 
 # Tags a cell may carry. `measured`: its output holds seconds or other figures that differ
 # from run to run. `nbval-check-output`: its output is the same everywhere, and compared.
-# `reading`: it only words what was measured, so its source is folded away.
+# `reading`: it only words what was measured, so its source is folded away, all but its first line,
+# which is the same everywhere. `blank`: a function that the reader is to write.
 MEASURED, CHECKED, READING = "measured", "nbval-check-output", "reading"
-RAISES = "raises-exception"
-KNOWN_TAGS = {MEASURED, CHECKED, READING, RAISES}
+BLANK, RAISES = "blank", "raises-exception"
+KNOWN_TAGS = {MEASURED, CHECKED, READING, BLANK, RAISES}
+QUIET = "# What you should see, in words made from the figures above"
 METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python", "file_extension": ".py", "pygments_lexer": "ipython3"},
@@ -140,6 +142,8 @@ def _cell_problems(cell: NotebookNode) -> list[str]:
         found.append("it is to be compared, but has no output that stays the same")
     if tags - KNOWN_TAGS:
         found.append(f"unknown tags {', '.join(sorted(tags - KNOWN_TAGS))}")
+    if READING in tags and cell.source.splitlines()[0] != QUIET:
+        found.append(f"its first line is not {QUIET!r}")
     if len(cell.source.splitlines()) > LONGEST_CELL:
         found.append(f"it has more than {LONGEST_CELL} lines")
     if READING not in tags and max(map(len, cell.source.splitlines()), default=0) > WIDEST:

@@ -197,6 +197,14 @@ def seed(value: object, name: str = "seed") -> int:
     return whole(value, name, 0, 2**63 - 1)
 
 
+def number(value: object, name: str) -> float:
+    """Return a finite number."""
+    right_kind = isinstance(value, Real) and not isinstance(value, bool)
+    if not right_kind or not math.isfinite(value):
+        raise _wrong(value, name, "give a finite number", right_kind)
+    return float(value)
+
+
 def positive(value: object, name: str, zero: bool = False) -> float:
     """Return a finite number above 0, or with `zero` 0 itself."""
     right = isinstance(value, Real) and not isinstance(value, bool)

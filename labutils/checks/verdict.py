@@ -60,11 +60,11 @@ class Attempt:
 class Exercise:
     """A check to call with the student's function, made by the decorator `exercise`."""
 
-    def __init__(self, judge: Callable, number: int, cases: Callable[[], list[tuple]]) -> None:
+    def __init__(self, judge: Callable, title: str, cases: Callable[[], list[tuple]]) -> None:
         functools.update_wrapper(self, judge)
         self.judge, self.cases = judge, cases
         self.names = [*inspect.signature(judge).parameters][1:]
-        self.title = f"Exercise {number}, {judge.__name__}"
+        self.title = f"{title}, {judge.__name__}"
 
     def __call__(self, function: Callable, cases: Iterable[tuple] | None = None) -> None:
         """Try the function on these inputs, or on the visible ones.
@@ -96,7 +96,7 @@ class Exercise:
 
 def exercise(number: int, cases: Callable[[], list[tuple]]) -> Callable:
     """Turn a judge, called with the result and the inputs, into an `Exercise`."""
-    return lambda judge: Exercise(judge, number, cases)
+    return lambda judge: Exercise(judge, f"Exercise {number}", cases)
 
 
 def answered(title: str, given: str, function: Callable, case: tuple) -> Attempt:

@@ -103,10 +103,14 @@ def prune_iteratively(
         )
     prune = prune_magnitude if method == "magnitude" else partial(_fewer_filters, model)
     steps: list[PruningStep] = []
+    progress = training.pop("progress", True)
     for number, amount in enumerate(amounts):
         current = prune(steps[-1].model if steps else model, amount)
         pruned = evaluate(current, digits.validation)
-        history = fine_tune(current, digits, epochs_each, seed=seed + number, **training)
+        label = progress and f"{amount:.1%} of {method}"
+        history = fine_tune(
+            current, digits, epochs_each, seed=seed + number, progress=label, **training
+        )
         steps.append(PruningStep(amount, pruned, history, current))
         if history.interrupted:
             break
@@ -139,7 +143,7 @@ def train_sparse(
     batch_size: int = BATCH_SIZE,
     weight_decay: float = 0.01,
     device: torch.device | str | None = None,
-    progress: bool = True,
+    progress: bool | str = True,
     watch: Watch | None = None,
 ) -> History:
     """Train a network in place and prune it meanwhile, more and more, by magnitude.

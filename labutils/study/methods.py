@@ -29,7 +29,7 @@ def prune_and_tune(
     *,
     prune: Prune = prune_magnitude,
     distil: bool = False,
-    progress: bool = False,
+    progress: bool | str = False,
     **training: object,
 ) -> nn.Module:
     """Prune once, then fine-tune (Han et al. 2015; with `prune_filters`, Li et al. 2016).
@@ -55,7 +55,7 @@ def train_from_scratch(
     *,
     prune: Prune = prune_filters,
     seed: int | None = None,
-    progress: bool = False,
+    progress: bool | str = False,
     **training: object,
 ) -> nn.Module:
     """Train the pruned architecture from fresh weights: does pruning leave more than a shape?

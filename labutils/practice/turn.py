@@ -1,0 +1,92 @@
+"""How does a lesson answer what its reader wrote? As the assignment does; but it goes on."""
+
+import contextlib
+import copy
+import inspect
+from collections.abc import Callable, Iterable
+from functools import partial, update_wrapper
+
+import torch
+from torch import Tensor, nn
+
+from labutils.checks.verdict import CheckFailed, Exercise, Wrong, likely, same, show
+
+
+class Turn(Exercise):
+    """A check of a lesson, made by the decorator `turn`: it prints its verdict, and never raises.
+
+    What the reader's function gives is compared with what the decorated one gives; each of the
+    `mistakes` is a function too, that gives what the mistake gives.
+    """
+
+    def __init__(
+        self,
+        right: Callable,
+        cases: Callable[[], list[tuple]],
+        mistakes: dict[str, Callable],
+        in_place: bool,
+    ) -> None:
+        super().__init__(self._compare, "Your turn", cases)
+        update_wrapper(self, right)
+        self.right, self.mistakes, self.in_place = right, mistakes, in_place
+        self.names = [*inspect.signature(right).parameters]
+        self.title = f"Your turn, {right.__name__}"
+
+    def __call__(self, function: Callable, cases: Iterable[tuple] | None = None) -> None:
+        """Try the function and print what came of it: not attempted, raised, wrong or right."""
+        try:
+            super().__call__(self._tried(function) if callable(function) else function, cases)
+        except CheckFailed as told:
+            print(told)
+
+    def _tried(self, function: Callable) -> Callable:
+        return partial(changed, function) if self.in_place else function
+
+    def _compare(self, result: object, *case: object) -> None:
+        expected = self._tried(self.right)(*copy.deepcopy(case))
+        result = like(result, expected)
+        if same(result, expected):
+            return
+        why = {
+            text: partial(self._tried(wrong), *copy.deepcopy(case))
+            for text, wrong in self.mistakes.items()
+        }
+        if self.in_place:
+            why["nothing was changed"] = partial(changed, lambda *_: None, *case)
+        raise Wrong(show(expected), result, likely(result, why))
+
+
+def turn(
+    cases: Callable[[], list[tuple]], mistakes: dict[str, Callable], in_place: bool = False
+) -> Callable:
+    """Turn the right function into a `Turn`; with `in_place` its first argument is the result."""
+    return lambda right: Turn(right, cases, mistakes, in_place)
+
+
+def changed(function: Callable, first: object, *others: object) -> object:
+    """Return what a function makes of a copy of its first argument; of a network, its tensors."""
+    work = copy.deepcopy(first)
+    function(work, *others)
+    return dict(work.state_dict()) if isinstance(work, nn.Module) else work
+
+
+def like(result: object, expected: object) -> object:
+    """Return a result in the form of what is expected where that is a matter of form alone.
+
+    >>> like(torch.tensor([1, 2]), [1, 2]), like((1, 2), [1, 2]), like(2, 2.0)
+    ([1, 2], [1, 2], 2.0)
+    """
+    if isinstance(result, Tensor) and not isinstance(expected, Tensor):
+        result = result.tolist()
+    if isinstance(expected, Tensor) and isinstance(result, (list, float, int)):
+        with contextlib.suppress(TypeError, ValueError, RuntimeError):  # no tensor can be made
+            result = torch.tensor(result)
+    if isinstance(expected, (tuple, list)) and isinstance(result, (tuple, list)):
+        parts = [like(*pair) for pair in zip(result, expected, strict=False)]
+        return type(expected)([*parts, *result[len(parts) :]])
+    if isinstance(expected, float) and type(result) is int:
+        return float(result)
+    if isinstance(expected, Tensor) and isinstance(result, Tensor):
+        fractions = expected.is_floating_point() and result.is_floating_point()
+        return result.to(expected.dtype) if fractions else result
+    return result
