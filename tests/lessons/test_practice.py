@@ -26,9 +26,7 @@ HELP = re.compile(
 def asked(notebook):
     """From the name of each function to be written: its blank, its check, and the help."""
     found = {}
-    for blank, check, text in zip(
-        notebook.cells, notebook.cells[1:], notebook.cells[2:], strict=False
-    ):
+    for place, blank in enumerate(notebook.cells):
         if lessons.BLANK in blank.metadata.get("tags", []):
             (function,) = ast.parse(blank.source).body
             found[function.name] = blank, *notebook.cells[place + 1 : place + 3]
