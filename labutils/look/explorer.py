@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import replace
 
 import ipywidgets
 from torch import nn
@@ -9,7 +10,7 @@ from torch import nn
 from labutils.base import given
 from labutils.base.digits import Digits
 from labutils.look import panels
-from labutils.look.views import FilterViews, Setting, Views
+from labutils.look.views import FilterViews, Setting, View, Views
 from labutils.look.widgets import Controls, control
 
 PARTS = ("validation", "test")
@@ -22,7 +23,11 @@ SCOPE_LABELS = {
 
 
 def pruning_explorer(
-    model: nn.Module, digits: Digits, part: str = "test", remove: str = "weights"
+    model: nn.Module,
+    digits: Digits,
+    part: str = "test",
+    remove: str = "weights",
+    goal: float | None = None,
 ) -> "PruningExplorer":
     """Make a slider that prunes a network and shows at once what that does.
 
@@ -32,11 +37,13 @@ def pruning_explorer(
     digits : what `load_mnist` returns
     part : "test" to look at a finished network, "validation" where a choice is to be made
     remove : "weights" sets single weights to zero, "filters" takes filters and neurons out
+    goal : the least share of the weights that is to go, or the most MACs that are to be left; with
+        it the page says whether that is met, and keeps the best shares of one's own that meet it
 
     Returns
     -------
     A widget; as the last line of a cell it is displayed. ``.amount``, ``.scope``, ``.method``
-    and ``.layer_amounts`` are its controls, ``.view`` is what it shows.
+    and ``.layer_amounts`` are its controls, ``.view`` is what it shows, ``.best`` the best view.
 
     Each move is answered from a sample of 1,000 images; the exact figure follows. Moving on
     drops whatever is not finished.
@@ -45,9 +52,13 @@ def pruning_explorer(
     part = given.choice(part, "part", PARTS)
     remove = given.choice(remove, "remove", ("weights", "filters"))
     split = given.split(getattr(given.digits(digits), part), f"digits.{part}")
-    if remove == "filters":
-        return PruningExplorer(FilterViews(model, split, digits.train[:CALIBRATION]))
-    return PruningExplorer(Views(model, split))
+    filters = remove == "filters"
+    if goal is not None:
+        goal = given.whole(goal, "goal") if filters else given.fraction(goal, "goal")
+    views = (
+        FilterViews(model, split, digits.train[:CALIBRATION]) if filters else Views(model, split)
+    )
+    return PruningExplorer(views, goal)
 
 
 class PruningExplorer(Controls):
@@ -55,9 +66,11 @@ class PruningExplorer(Controls):
 
     what = "Sliders over the amount of pruning"
 
-    def __init__(self, views: Views) -> None:
+    def __init__(self, views: Views, goal: float | None = None) -> None:
         super().__init__("lab-explorer-page")
-        self.views = views
+        self.views, self.goal = views, goal
+        self.rival = None if goal is None else views.rival(goal)
+        self.best: View | None = None  # of shares chosen by hand that meet the goal
         self.held = False
         self.amount = control(ipywidgets.IntSlider, "amount (%)", max=99)
         self.scope = control(
@@ -82,7 +95,10 @@ class PruningExplorer(Controls):
         self.children = (self.amount, choices, self.layer_box, self.page)
 
     def still(self) -> str:
-        """Return the page for print."""
+        """Return the page for print, with the exact figure."""
+        for _ in self.steps or ():
+            if self.view.exact:
+                break  # the curve's points follow in the pauses, as ever
         return panels.snapshot(self.view, self.views.examples)
 
     @property
@@ -131,7 +147,20 @@ class PruningExplorer(Controls):
 
     def _show(self) -> None:
         self.view = self.views.look(self.setting)
+        if self.goal is not None:
+            self.view = replace(self.view, goal=self._progress(self.view))
         self.page.value = panels.page(self.view, self.views.examples)
+
+    def _progress(self, view: View) -> str:
+        """Say whether the goal is met, what the rule reaches, and what one's own best is."""
+        met = self.views.meets(view, self.goal)
+        if met and view.exact and view.setting.scope == "own":
+            self.best = max(self.best or view, view, key=lambda seen: seen.evaluation.accuracy)
+        mine = f"{self.best.evaluation.accuracy:.2%}" if self.best else "none yet"
+        return (
+            f"{self.views.aim.format(self.goal)}: {'met' if met else 'not met'}; "
+            f"{self.views.rule}: {self.rival.accuracy:.2%}; your best: {mine}"
+        )
 
     def _rest(self) -> Iterator[None]:
         """Work out the exact figure, then the points of the curve, showing each."""

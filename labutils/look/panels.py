@@ -65,6 +65,8 @@ def _figures(view: View) -> str:
         f'(change <span data-figure="change">{change:+.2f}</span> points)',
         **(_slim_rows(view) if isinstance(view.detail, Slimming) else _zero_rows(view)),
     }
+    if view.goal:
+        rows["goal"] = f'<b data-figure="goal">{view.goal}</b>'
     cells = "".join(
         f'<div style="opacity: 0.75">{name}</div><div>{text}</div>' for name, text in rows.items()
     )
@@ -192,7 +194,7 @@ def _histogram(histogram: Histogram) -> str:
     ]
     kept, removed = int(histogram.kept.sum()), int(histogram.removed.sum())
     alt = f"Histogram of the weights: {kept:,} stay, {removed:,} near zero go."
-    return picture("Weights: stay (dark), go (light)", alt, marks)
+    return picture("Weights: stay (blue), go (orange)", alt, marks)
 
 
 def _layers(view: View) -> str:

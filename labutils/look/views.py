@@ -81,8 +81,8 @@ class View:
 
     Attributes
     ----------
-    evaluation, dense : accuracy of the pruned and of the unpruned network
-    exact : whether `evaluation` is of all images, or an estimate from the sample
+    evaluation, dense : accuracy of the pruned and of the unpruned network, on the same images
+    exact : whether these are all images, or a sample for an estimate
     removed, layers : share of the weights (or filters) that is gone, in all and by layer
     nonzero : parameters that are there and not zero, biases included
     parameters : of the unpruned network
@@ -92,6 +92,7 @@ class View:
     answers : the digits read on the example images
     curve : (amount, accuracy) pairs known or estimated so far, in order of amount
     curve_scope : the scope of that curve
+    goal : what is to be reached and how far one is, in words; empty without a goal
     """
 
     setting: Setting
@@ -108,6 +109,7 @@ class View:
     answers: tuple[int, ...]
     curve: tuple[tuple[float, float], ...]
     curve_scope: str
+    goal: str = ""
 
 
 class Views:
@@ -130,6 +132,7 @@ class Views:
         step = max(1, len(split) // SAMPLE)
         self.sample = Split(split.images[::step].contiguous(), split.labels[::step].contiguous())
         self.dense = evaluate(model, split)
+        self.dense_estimate = evaluate(model, self.sample)
         self.parameters = sum(tensor.numel() for tensor in model.parameters())
         self.examples = self._examples()
         self.start = Setting(0.0, self.scopes[0], self.methods[0])
@@ -156,7 +159,7 @@ class Views:
             setting=setting,
             evaluation=known or evaluate(pruned, self.sample),
             exact=known is not None,
-            dense=self.dense,
+            dense=self.dense if known else self.dense_estimate,
             removed=removed,
             layers=layers,
             nonzero=sum(int(tensor.count_nonzero()) for tensor in pruned.parameters()),
@@ -216,6 +219,16 @@ class Views:
 
     # What is different where filters go and not weights:
 
+    aim, rule = "at least {:.0%} of the weights gone", "one threshold for all layers"
+
+    def meets(self, view: View, goal: float) -> bool:
+        """Whether as much is gone as the goal says."""
+        return view.removed >= goal
+
+    def rival(self, goal: float) -> Evaluation:
+        """Say what the rule that asks nobody reaches with the goal met."""
+        return evaluate(prune_magnitude(self.model, goal), self.split)
+
     def _prepare(self) -> None:
         """Work out once what every view needs."""
         self.weights = self._weights(self.model)
@@ -261,6 +274,17 @@ class FilterViews(Views):
 
     methods = ("l1", "l2", "activation", "taylor", "random")
     scopes = ("layer", "global", "own")
+    aim, rule = "at most {:,} MACs", "the same share of each layer"
+
+    def meets(self, view: View, goal: float) -> bool:
+        """Whether the network needs no more MACs than the goal says."""
+        return view.detail.macs <= goal
+
+    def rival(self, goal: float) -> Evaluation:
+        """Say what the rule that asks nobody reaches with the goal met."""
+        shape = tuple(self.split.images.shape[1:])
+        slim = prune_filters(self.model, budget={"macs": goal}, image_shape=shape)
+        return evaluate(slim, self.split)
 
     def __init__(self, model: nn.Module, split: Split, calibration: Split) -> None:
         self.calibration = calibration

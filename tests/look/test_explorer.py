@@ -37,7 +37,9 @@ def test_moving_the_slider_shows_an_estimate_then_the_exact_figures(explorer, mo
     assert [amount for amount, _ in explorer.view.curve] == list(CURVE)  # from the beginning
     assert dict(explorer.view.curve)[0.9] == estimate.accuracy
     assert not explorer.view.exact
+    assert explorer.view.dense == lab.evaluate(model, study.sample)  # of the same images
     explorer.finish()
+    assert explorer.view.dense == lab.evaluate(model, few.test)
     assert explorer.view.exact
     found, expected = explorer.view.evaluation, lab.evaluate(pruned, few.test)
     assert (found.correct, found.interval) == (expected.correct, expected.interval)
@@ -155,3 +157,43 @@ def test_explorer_of_filters(model, few):
     assert list(explorer.view.detail.times) == [1, 64]
     slim = lab.prune_filters(model, 0.7)
     assert explorer.view.evaluation.correct == lab.evaluate(slim, few.validation).correct
+
+
+def test_picture_for_print_has_the_exact_figure(explorer):
+    explorer.amount.value = 80
+    assert not explorer.view.exact
+    assert f"all {len(explorer.views.split):,} images" in explorer.still()
+    assert explorer.view.exact
+
+
+@pytest.mark.parametrize(
+    ("remove", "goal", "rule", "met", "missed"),
+    [
+        ("weights", 0.9, lambda m: lab.prune_magnitude(m, 0.9), {"fc1": 95}, {"fc1": 40}),
+        (
+            "filters",
+            400_000,
+            lambda m: lab.prune_filters(m, budget={"macs": 400_000}),
+            {"conv1": 40, "conv2": 60},
+            {"conv1": 0, "conv2": 0},
+        ),
+    ],
+)
+def test_goal_and_the_best_so_far(model, few, remove, goal, rule, met, missed):
+    explorer = lab.pruning_explorer(model, few, "validation", remove, goal)
+    assert ": not met; " in explorer.view.goal
+    explorer.scope.value = "own"
+    for name, percent in met.items():
+        explorer.layer_amounts[name].value = percent
+    assert explorer.view.goal.endswith("your best: none yet")  # an estimate is no result
+    explorer.finish()
+    best = explorer.view.evaluation.accuracy
+    rival = lab.evaluate(rule(model), few.validation).accuracy
+    assert f": met; {explorer.views.rule}: {rival:.2%}; your best: {best:.2%}" in explorer.view.goal
+    assert f'data-figure="goal">{explorer.view.goal}' in explorer.page.value
+    for name, percent in missed.items():
+        explorer.layer_amounts[name].value = percent
+    explorer.finish()
+    assert explorer.view.evaluation.accuracy > best
+    assert ": not met; " in explorer.view.goal
+    assert explorer.view.goal.endswith(f"your best: {best:.2%}")
