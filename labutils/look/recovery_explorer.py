@@ -35,6 +35,8 @@ class Run:
     label: str  # what was chosen
     network: nn.Module
     total: int  # steps it takes
+    look: tuple[str, str]  # colour and dashes of its line
+    pruned: Evaluation  # on all validation images, before the first step
     done: int = 0
     # Step, accuracy on the sample, and mean loss of the steps since the point before.
     points: list[tuple[int, float, float | None]] = field(default_factory=list)
@@ -95,9 +97,15 @@ class RecoveryExplorer(Controls):
             network = METHODS[method](self.model, amount / 100)
             losses = recovery_steps(network, self.digits, self.epochs.value, schedule)
             total = self.epochs.value * math.ceil(len(self.digits.train) / BATCH_SIZE)
-            run = Run(f"{amount}% of {method}, {schedule}", network, total)
+            label, pruned = (
+                f"{amount}% of {method}, {schedule}",
+                evaluate(network, self.digits.validation),
+            )
+            self.runs = self.runs[-SHOWN + 1 :]
+            look = next(look for look in LOOKS if look not in [run.look for run in self.runs])
+            run = Run(label, network, total, look, pruned)
             run.points.append((0, self._accuracy(run), None))
-        self.runs = [*self.runs, run][-SHOWN:]
+        self.runs = [*self.runs, run]
         self._show(running=True)
         self.work_through(self._recover(run, losses))
 
@@ -151,23 +159,22 @@ def table(runs: Sequence[Run], dense: Evaluation) -> str:
     if not runs:
         return head + "<p>Choose an amount, then press Run.</p>"
     rows = []
-    for look, run in zip(LOOKS, runs, strict=False):
-        result = "running"
+    for run in runs:
+        result = f"running: {run.points[-1][1]:.1%} of {SAMPLE:,}"
         if run.result is not None:
             low, high = run.result.interval
             result = f"{run.result.accuracy:.2%} ({low:.2%} to {high:.2%})"
-            result += "" if run.done == run.total else f", stopped at {run.done}"
         rows.append(
             (
-                f'<svg width="40" height="8">{svg.line(0, 4, 40, 4, *look, 3)}</svg>',
+                f'<svg width="40" height="8">{svg.line(0, 4, 40, 4, *run.look, 3)}</svg>',
                 escape(run.label),
-                f"{run.points[0][1]:.1%}",
-                f'<span data-figure="now">{run.points[-1][1]:.1%}</span>',
-                f"{run.done} of {run.total}",
+                f"{run.pruned.accuracy:.2%}",
+                f'<span data-figure="steps">{run.done} of {run.total}</span>',
                 f'<span data-figure="result">{result}</span>',
             )
         )
-    titles = ("", "removed, schedule", "pruned", "now", "steps", f"of all {dense.total:,}")
+    images = f"of {dense.total:,} images"
+    titles = ("line", "removed, schedule", f"pruned, {images}", "steps", f"recovered, {images}")
     return head + html_table(titles, rows, "run")
 
 
@@ -210,10 +217,10 @@ def _curves(
         marks.append(svg.text(left - 4, y(value) + 4, form.format(value), "end"))
     if dense is not None:
         marks.append(svg.line(left, y(dense), right, y(dense), "#777777", "5 4"))
-    for look, run in zip(LOOKS, runs, strict=False):
+    for run in runs:
         points = [
             (x(point[0]), y(point[column])) for point in run.points if point[column] is not None
         ]
-        marks.append(svg.curve(points, *look))
+        marks.append(svg.curve(points, *run.look))
     now = ", ".join(f"{run.label}: {run.points[-1][1]:.1%}" for run in runs)
     return svg.picture(title, f"{title}, by steps. {now or 'No run yet'}.", marks)

@@ -242,7 +242,7 @@ def test_recovery_runs_and_stops(page):
     explorer.get_by_role("button", name="Run").click()
     second.filter(has_text="running").wait_for()
     explorer.get_by_role("button", name="Stop").click()
-    second.filter(has_text=re.compile(r"stopped at \d+")).wait_for()
+    second.filter(has_text=re.compile(r"^\d+\.\d\d% \(")).wait_for()
     assert explorer.locator("polyline").count() == 4
     explorer.get_by_role("img", name="Accuracy, 1,000 validation images").wait_for()
     assert no_problem_shown(page)

@@ -1,5 +1,6 @@
 import asyncio
 import copy
+import re
 
 import pytest
 import torch
@@ -75,8 +76,14 @@ def test_stopping_keeps_what_was_reached(explorer):
     explorer.stop()
     run = explorer.runs[-1]
     assert (run.done, run.total) == (12, 60)
-    assert run.result is not None
-    assert "stopped at 12" in explorer.page.value
+    assert run.result == lab.evaluate(run.network, explorer.digits.validation)
+    row = explorer.page.value.split("<tr")[2]
+    assert "12 of 60" in row
+    # One accuracy after pruning and one after the steps, both of all images.
+    assert re.findall(r"\d+\.\d+%", row.split("(")[0]) == [
+        f"{run.pruned.accuracy:.2%}",
+        f"{run.result.accuracy:.2%}",
+    ]
     assert explorer.halt.disabled
     assert not explorer.run.disabled
 
@@ -102,15 +109,19 @@ def test_in_a_notebook_it_runs_in_the_pauses_until_it_is_stopped(explorer):
     assert explorer.runs[-1].done == 20
     asyncio.run(stop_soon())
     assert 10 <= explorer.runs[-1].done < 20
-    assert "stopped at 1" in explorer.page.value
+    assert f"{explorer.runs[-1].done} of 20" in explorer.page.value
     assert explorer.steps is None
 
 
 def test_the_last_four_runs_stay(explorer):
+    looks = {}
     for amount in (60, 70, 80, 90, 95):
         explorer.amount.value = amount
         explorer.start()
         explorer.stop()
+        for run in explorer.runs:  # each keeps its colour and its dashes
+            assert looks.setdefault(run.label, run.look) == run.look
+    assert len({run.look for run in explorer.runs}) == 4
     assert [run.label[:3] for run in explorer.runs] == ["70%", "80%", "90%", "95%"]
     assert explorer.page.value.count("<polyline") == 8
     assert explorer.page.value.count("data-run") == 4
