@@ -11,6 +11,7 @@ as it is: a second `store` changes no text.
 import argparse
 import ast
 import copy
+import json
 import os
 import sys
 import time
@@ -27,7 +28,7 @@ from traitlets.config import Config
 from labutils.device.stored_results import STORING
 
 PROJECT = Path(__file__).resolve().parents[1]
-NOTEBOOKS, BUILD = PROJECT / "notebooks", PROJECT / "build"
+NOTEBOOKS, BUILD, ETC = PROJECT / "notebooks", PROJECT / "build", PROJECT / "etc"
 CELL_TIMEOUT = 600  # seconds
 
 # Tags a cell may carry. `measured`: its output holds seconds or other figures that differ
@@ -164,14 +165,17 @@ def _should_print(source: str) -> bool:
 def run(names: list[str]) -> None:
     """Execute lessons and write a page of each under build/."""
     BUILD.mkdir(exist_ok=True)
-    folded = {"enabled": True, "remove_input_tags": [READING]}
-    exporter = HTMLExporter(config=Config(TagRemovePreprocessor=folded))
     for path in lessons(names):
-        page, _ = exporter.from_notebook_node(
-            normalise(execute(path)), resources={"metadata": {"name": path.stem}}
-        )
+        page = exported(normalise(execute(path)), path.stem)
         (BUILD / f"{path.stem}.html").write_text(page, encoding="utf-8")
     print(f"pages: {BUILD.relative_to(PROJECT)}/*.html")
+
+
+def exported(notebook: NotebookNode, name: str) -> str:
+    """Return a notebook as `jupyter nbconvert` makes a page of it in the lab's environment."""
+    config = Config(json.loads((ETC / "jupyter_config.json").read_text(encoding="utf-8")))
+    exporter = HTMLExporter(config=config, extra_template_basedirs=[str(ETC)])
+    return exporter.from_notebook_node(notebook, resources={"metadata": {"name": name}})[0]
 
 
 def store(names: list[str], force: bool = False) -> None:

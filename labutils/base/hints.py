@@ -1,15 +1,19 @@
-"""In a notebook, say what a NameError usually means there: a cell above was not run.
+"""In a notebook: say what a NameError usually means there, and show tables that can be read aloud.
 
 IPython loads this file by itself too (see etc/ipython_config.py), so that the hint is there
 before labutils is imported: it must import nothing that takes time.
 """
 
+import re
 import sys
 from typing import Any
 
+TABLES = (("pandas", "DataFrame"), ("pandas.core.frame", "DataFrame"))
+TABLES += (("pandas.io.formats.style", "Styler"),)
+
 
 def explain_missing_names() -> None:
-    """Add a hint to every NameError of the running notebook; elsewhere do nothing."""
+    """Do this for the running notebook; elsewhere nothing."""
     if "IPython" in sys.modules:
         shell = sys.modules["IPython"].get_ipython()
         if shell is not None:
@@ -17,8 +21,10 @@ def explain_missing_names() -> None:
 
 
 def load_ipython_extension(shell: Any) -> None:
-    """Have IPython call `explain` after each cell; asked for twice, it still calls once."""
+    """Have IPython call `explain` after each cell, and `table` for pandas; twice is as once."""
     shell.events.register("post_run_cell", explain)
+    for module, name in TABLES:
+        shell.display_formatter.formatters["text/html"].for_type_by_name(module, name, table)
 
 
 def explain(result: Any) -> None:
@@ -28,3 +34,8 @@ def explain(result: Any) -> None:
             "Hint: if a cell above makes this name, that cell has not been run yet: choose "
             "Run > Run All Above Selected Cell, then run this one again."
         )
+
+
+def table(frame: Any) -> str:
+    """Return a table of pandas without headers that say nothing."""
+    return re.sub(r"<th\b[^>]*>(\s|&nbsp;)*</th>", "<td></td>", frame._repr_html_())

@@ -1,7 +1,9 @@
 import os
+import re
 import subprocess
 import sys
 
+import pandas as pd
 import pytest
 from conftest import PROJECT
 from IPython.core.interactiveshell import InteractiveShell
@@ -21,7 +23,7 @@ def shell(monkeypatch):
     ("cell", "times"),
     [
         ("digits.test", 1),
-        ("def f():\n    x += 1\nf()", 0),  # an UnboundLocalError, which no other cell mends
+        ("def f():\n    x += 1\nf()", 0),  # an UnboundLocalError, which no other cell repairs
         ("1 / 0", 0),
         ("1 +", 0),
         ("1", 0),
@@ -31,6 +33,15 @@ def test_a_missing_name_gets_one_hint(shell, capsys, cell, times):
     hints.explain_missing_names()  # asked for twice, it prints once
     shell.run_cell(cell)
     assert capsys.readouterr().out.count("Run All Above Selected Cell") == times
+
+
+def test_tables_have_no_empty_headers(shell):
+    frame = pd.DataFrame({"a": [1, 2]}, index=pd.Index(["x", "y"], name="name"))
+    for shown in (frame, frame.reset_index(), frame.style):
+        data, _ = shell.display_formatter.format(shown)
+        assert re.search(r"<th[^>]*>(\s|&nbsp;)*</th>", shown._repr_html_())
+        assert not re.search(r"<th[^>]*>(\s|&nbsp;)*</th>", data["text/html"])
+        assert re.findall(r"<th[^>]*>([^<]+)</th>", data["text/html"])
 
 
 def test_handlers_of_others_stay(capsys):
