@@ -112,6 +112,9 @@ def calls() -> dict[str, tuple[dict, dict]]:
         "fine_tune": ({"model": lab.SimpleCNN((1, 1, 1)), "digits": few, "epochs": 0, **quiet},
                       {"model": NETWORKS, "digits": DIGITS, **train, "schedule": WORDS,
                        "optimizer": (3, "adam"), "teacher": (3, "net"), **device}),
+        "guess": ({"question": "size"},
+                  {"question": (None, 3, ["size"], " "), "low": ("x", NAN, 5, True),
+                   "answers": (None, 3, [], ["one"], ["one", "one"], [1, 2], torch.eye(2))}),
         "keep_filters": ({"model": net, "kept": {"conv1": [0, 1]}},
                          {"model": CHAINS, "kept": (None, [0, 1], {"nowhere": [0]}, {"conv1": []},
                                                     {"conv1": [99]}, {"conv1": 3})}),
@@ -142,6 +145,8 @@ def calls() -> dict[str, tuple[dict, dict]]:
         "model_bytes": ({"model": net}, {"model": NETWORKS}),
         "network_chooser": ({"table": table()}, {"table": TABLES}),
         "network_diagram": ({"model": net}, {"model": NETWORKS}),
+        "paired_difference": ({"one": net, "other": net, "split": SPLIT},
+                              {"one": NETWORKS, "other": NETWORKS, "split": SPLITS}),
         "paired_latency": ({"table": table()}, {"table": TABLES}),
         "pareto_front": ({"table": table(), "cost": "macs"},
                          {"table": TABLES, "cost": (None, "watts", 3), "worth": ("joy", 3)}),
@@ -163,7 +168,7 @@ def calls() -> dict[str, tuple[dict, dict]]:
         "prune_random": ({"model": net, "amount": 0.5}, {**prune, "scope": WORDS, "seed": SEEDS}),
         "pruning_explorer": ({"model": net, "digits": few},
                              {"model": CHAINS, "digits": DIGITS[:-1], "part": WORDS,
-                              "remove": WORDS}),
+                              "remove": WORDS, "goal": (*AMOUNTS[1:-2], True)}),
         "recovery_explorer": ({"model": net, "digits": few}, {"model": NETWORKS, "digits": DIGITS}),
         "reinitialised": ({"model": net, "seed": 0}, {"model": NETWORKS, "seed": SEEDS}),
         "report": ({"table": table()}, {"table": TABLES}),
@@ -219,7 +224,7 @@ CASES = [
     for argument, values in bad.items()
     for place in range(len(values))
 ]
-NO_ARGUMENTS = {"check_installation", "lab_home", "Digits"}
+NO_ARGUMENTS = {"check_installation", "guesses", "lab_home", "Digits"}
 
 
 def test_every_public_function_is_tried():

@@ -38,7 +38,7 @@ def test_environment_asks_for_what_the_package_asks_for():
 
 
 @pytest.mark.parametrize("kind", ["wheel", "editable"])
-def test_an_installation_brings_ipythons_configuration(tmp_path, kind):
+def test_an_installation_brings_the_configuration_of_ipython_and_nbconvert(tmp_path, kind):
     pytest.importorskip("setuptools", "77")
     for file in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
         shutil.copy(PROJECT / file, tmp_path)
@@ -47,8 +47,14 @@ def test_an_installation_brings_ipythons_configuration(tmp_path, kind):
     code = f"from setuptools import build_meta; build_meta.build_{kind}('.')"
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, check=True)
     with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
-        (installed,) = [name for name in wheel.namelist() if name.endswith("ipython_config.py")]
-    assert installed.endswith(".data/data/etc/ipython/ipython_config.py")
+        names = [name.partition(".data/data/")[2] for name in wheel.namelist()]
+    template = "share/jupyter/nbconvert/templates/lessons/"
+    assert {
+        "etc/ipython/ipython_config.py",
+        "etc/jupyter/jupyter_config.json",
+        f"{template}conf.json",
+        f"{template}index.html.j2",
+    } <= set(names)
 
 
 def tracked_texts():

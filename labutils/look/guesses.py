@@ -45,7 +45,8 @@ def guess(
     TypeError, ValueError
         The question is no text, there are fewer than two choices, `low` is not below `high`.
     """
-    given.instance(question, str, "question", "a few words")
+    if not given.instance(question, str, "question", "a few words").strip():
+        raise ValueError(f"question={question!r}: say in a few words what is to be guessed.")
     if isinstance(answers, str):
         if (low, answers) == (None, "%"):
             low, high = 0, 100
