@@ -177,10 +177,15 @@ def run_only(page: Page, *fragments: str) -> None:
     """Clear all outputs, then run only the cells whose source holds these, one after another."""
     page.evaluate("void window.jupyterapp.commands.execute('notebook:clear-all-cell-outputs')")
     for fragment in fragments:
-        go_to(page, fragment)
-        page.evaluate("void window.jupyterapp.commands.execute('notebook:run-cell')")
-        found = f"{CODE_CELLS}.find(cell => cell.source.includes(fragment))"
-        page.wait_for_function(f"fragment => {found}.execution_count !== null", arg=fragment)
+        run_cell(page, fragment)
+
+
+def run_cell(page: Page, fragment: str) -> None:
+    """Run the first code cell whose source holds this, once more if it has been run."""
+    go_to(page, fragment)
+    page.evaluate("void window.jupyterapp.commands.execute('notebook:run-cell')")
+    found = f"{CODE_CELLS}.find(cell => cell.source.includes(fragment))"
+    page.wait_for_function(f"fragment => {found}.execution_count !== null", arg=fragment)
 
 
 def errors_shown(page: Page) -> list[str]:

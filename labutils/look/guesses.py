@@ -17,6 +17,7 @@ from labutils.look.widgets import html_table
 
 GUESSES: dict[str, "Guess"] = {}  # of this kernel, by question, in the order they were asked
 NEAR = 0.02  # of the range: so close a guess counts as right
+LEFT = "<style>.lab-guess > .widget-label { text-align: left }</style>"
 WIDTH, HEIGHT = 160, 16  # of a line in the summary, in pixels
 
 
@@ -90,18 +91,20 @@ class Guess:
         self.value: float | str | None = None
         self.truth: float | str | None = None
         self.line = DisplayHandle()  # what was guessed, in words
-        style, layout = {"description_width": "initial"}, {"width": "min(100%, 620px)"}
+        style, layout = {"description_width": "initial"}, {"width": "min(100%, 420px)"}
+        layout |= {"flex_flow": "column", "align_items": "stretch"}  # a name above its field
         name = f"{question}, {unit}" if unit else question
         kind, options = ipywidgets.Text, {"placeholder": "a number"}
         if choices:
             kind, options = ipywidgets.ToggleButtons, {"options": choices, "value": None}
-            style = {**style, "button_width": "auto"}
+            style |= {"button_width": "auto"}
         elif span:
             kind = ipywidgets.FloatSlider
             step = 10 ** math.floor(math.log10((span[1] - span[0]) / 100))
             options = {"min": span[0], "max": span[1], "value": span[0], "step": step}
-            options["readout_format"] = ",.0f" if step >= 1 else ",g"
+            options["readout"] = False  # it would show a number before there is a guess
         self.field = kind(description=name, style=style, layout=layout, **options)
+        self.field.add_class("lab-guess")
 
     def show(self, before: "Guess | None" = None) -> None:
         """Display the field, and below it what has been guessed: now, or when it was saved."""
@@ -110,7 +113,8 @@ class Guess:
             self.value = value
             self.field.value = value if self.choices or self.span else _number(value)
         self.field.observe(self._moved, "value")
-        kept = self.field._repr_mimebundle_()
+        left = ipywidgets.HTML(LEFT, layout={"display": "none"})  # holds for the page all the same
+        kept = ipywidgets.VBox([left, self.field])._repr_mimebundle_()
         kept |= {"text/plain": self.question, "text/html": f"<p>{escape(self.question)}?</p>"}
         display(kept, raw=True)
         self.line.display(**self._said())

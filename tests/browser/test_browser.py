@@ -3,13 +3,16 @@
 import re
 
 import pytest
+from blanks import ASKED, HELP
 from browser import (
+    CODE_CELLS,
     PANEL,
     errors_shown,
     go_to,
     jupyterlab,
     open_lesson,
     run_all,
+    run_cell,
     run_only,
     server,
 )
@@ -152,6 +155,34 @@ def test_scope_and_reset(magnitude, model, digits):
     explorer.get_by_role("button", name="Reset").click()
     wait_until_pruned(explorer, model, digits.validation, 0)
     explorer.get_by_text("fc1 (%)").wait_for(state="hidden")
+
+
+@pytest.mark.parametrize("lesson", [lesson for lesson, names in ASKED.items() if names])
+def test_a_student_writes_and_guesses(page, lesson):
+    """One blank as it is, filled wrongly, then rightly; one guess, which the notebook keeps."""
+    name, (blank, _, text) = next(iter(ASKED[lesson].items()))
+    open_lesson(page, lesson)
+    run_only(page, "find_spec(", f"def {name}(")
+    head = blank.source[: blank.source.index(":") + 1]
+    answers = {"not attempted": blank.source, "wrong": f"{head}\n    pass"}
+    for verdict, source in (answers | {"right": HELP.fullmatch(text.source)[1]}).items():
+        run_instead(page, f"def {name}(", source)
+        run_cell(page, f"practice.{name}(")
+        page.get_by_text(f"Your turn, {name}: {verdict}").wait_for()
+    screenshot(page, f"{lesson}_turn")
+    run_cell(page, "= lab.guess(")
+    field = page.locator(".lab-guess").first
+    if field.locator(".noUi-handle").count():
+        field.locator(".noUi-handle").press("ArrowRight")
+    elif field.locator("button").count():
+        field.locator("button").first.click()
+    else:
+        field.locator("input").fill("7")
+    page.get_by_text("Your guess: ").first.wait_for()
+    kept = f"{CODE_CELLS}.flatMap(cell => cell.outputs).filter(o => o.metadata?.guess).length"
+    assert page.evaluate(kept) == 1
+    assert no_problem_shown(page)
+    screenshot(page, f"{lesson}_guess")
 
 
 def luminance(colour):
