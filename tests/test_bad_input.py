@@ -1,4 +1,4 @@
-"""Whatever a public function is given, it answers rightly or says in one sentence what is wrong.
+"""Whatever a public function is given, it answers correctly or says in one sentence what is wrong.
 
 Every public function is called with good arguments in which one is replaced by a bad one. The
 error must be raised by labutils itself (not fall out of PyTorch or pandas), name what was given,

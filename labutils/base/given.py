@@ -181,19 +181,19 @@ def shares(value: object, known: Collection[str]) -> dict[str, float]:
 
 
 def whole(value: object, name: str, least: int = 1, most: int = MOST) -> int:
-    """Return a whole number of at least `least` and at most `most`."""
+    """Return an integer of at least `least` and at most `most`."""
     try:
         number = None if isinstance(value, bool) else operator.index(value)
     except TypeError:
         number = None
     if number is None or not least <= number <= most:
-        wanted = f"give a whole number from {least} to {most:,}"
+        wanted = f"give an integer from {least} to {most:,}"
         raise _wrong(value, name, wanted, number is not None)
     return number
 
 
 def seed(value: object, name: str = "seed") -> int:
-    """Return a whole number that PyTorch's generators take as a seed."""
+    """Return an integer that PyTorch's generators take as a seed."""
     return whole(value, name, 0, 2**63 - 1)
 
 

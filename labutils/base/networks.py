@@ -44,7 +44,7 @@ class Network(nn.Sequential):
             checked = ()
         if len(checked) != len(cls.counted):
             raise ValueError(
-                f"{cls.__name__} got widths={widths!r}: give {len(cls.counted)} whole numbers "
+                f"{cls.__name__} got widths={widths!r}: give {len(cls.counted)} integers "
                 f"from 1 to {WIDEST:,}, for {', '.join(cls.counted)}."
             )
         return checked

@@ -68,7 +68,7 @@ def filters_to_keep(result: object, norms: Tensor, amount: float) -> None:
             "k is rounded down: round(amount * n) filters go": lambda: total - math.floor(exact),
             "k is rounded up: round(amount * n) filters go": lambda: total - math.ceil(exact),
         }))  # fmt: skip
-    expect_tensor(result, expected.shape, torch.int64, "indices are whole numbers, int64")
+    expect_tensor(result, expected.shape, torch.int64, "indices are integers, int64")
     if not 0 <= int(result.min()) <= int(result.max()) < total:
         raise Wrong(f"indices from 0 to {total - 1}", result)
     ranked = result.sort().values

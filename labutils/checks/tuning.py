@@ -96,7 +96,7 @@ def _train(
     clear: bool = True,
     only_weights: bool = False,
 ) -> SimpleCNN:
-    """Train a copy: rightly, or with one of the usual mistakes."""
+    """Train a copy: correctly, or with one of the usual mistakes."""
     tuned = copy.deepcopy(network)
     held = [p for p in tuned.parameters() if p.dim() > 1 or mask == "biases too"]
     stay = [(parameter != 0).float() for parameter in held]

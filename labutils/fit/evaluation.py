@@ -26,7 +26,7 @@ class Evaluation:
 
     Attributes
     ----------
-    accuracy : share of images it names rightly, in [0, 1]
+    accuracy : share of images it names correctly, in [0, 1]
     correct, total : the images behind that share
     loss : mean cross-entropy, in nats
     interval : Wilson's 95 % interval for the accuracy, (low, high)

@@ -259,7 +259,7 @@ def _digits(view: View, examples: Split) -> str:
         )
     wrong = sum(int(label) != a for label, a in zip(examples.labels, view.answers, strict=True))
     return (
-        f"<div>{len(examples)} digits the unpruned network reads rightly, the shakiest first: "
+        f"<div>{len(examples)} digits the unpruned network reads correctly, the shakiest first: "
         f'<span data-figure="flipped">{wrong}</span> misread now</div>'
         '<div style="display: flex; flex-wrap: wrap; gap: 6px">' + "".join(cells) + "</div>"
     )

@@ -207,7 +207,7 @@ class Views:
         return tuple((point.amount, found[point].accuracy) for point in points if point in found)
 
     def _examples(self) -> Split:
-        """Choose digits the network reads rightly, from the shakiest to the surest."""
+        """Choose digits the network reads correctly, from the shakiest to the surest."""
         logits = predict(self.model, self.sample)
         right = (logits.argmax(1) == self.sample.labels).nonzero().flatten()
         if len(right) == 0:

@@ -21,7 +21,7 @@ class Measurement:
 
     Attributes
     ----------
-    accuracy, low, high : share of images named rightly, and its 95% interval, in [0, 1]
+    accuracy, low, high : share of images named correctly, and its 95% interval, in [0, 1]
     images : how many there were
     sparsity : share of zeros among the weights, in [0, 1]
     parameters, nonzero : weights and biases, and those that are not zero

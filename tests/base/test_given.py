@@ -65,7 +65,7 @@ def test_possible_objects_come_back_themselves(check, value):
         (given.amounts, ((0.5, 0.5),), "each once"),
         (given.shares, ({"fc9": 0.5}, ["fc1"]), "no prunable layer 'fc9'; choose from fc1"),
         (given.shares, ({"fc1": 2}, ["fc1"]), r"amount\['fc1'\]=2"),
-        (given.whole, (11, "epochs", 1, 10), "epochs=11: give a whole number from 1 to 10"),
+        (given.whole, (11, "epochs", 1, 10), "epochs=11: give an integer from 1 to 10"),
         (given.positive, ([1] * 99, "rate"), r"rate=\[1, .*\.\.\.: give a number above 0"),
         (given.choice, ("l3", "criterion", ("l1",)), "criterion='l3': choose 'l1'"),
         (given.table, (TABLE, ["a", "b"]), "no column 'b': it has 'a'"),

@@ -47,5 +47,5 @@ def test_is_an_ordinary_network():
 
 @pytest.mark.parametrize("widths", [(16, 32), (16, 32, 0), (16, 32, 64.0), (10**9, 32, 64)])
 def test_wrong_widths(widths):
-    with pytest.raises(ValueError, match=r"3 whole numbers.*conv1, conv2, fc1"):
+    with pytest.raises(ValueError, match=r"3 integers.*conv1, conv2, fc1"):
         lab.SimpleCNN(widths)

@@ -159,7 +159,7 @@ def test_scope_and_reset(magnitude, model, digits):
 
 @pytest.mark.parametrize("lesson", [lesson for lesson, names in ASKED.items() if names])
 def test_a_student_writes_and_guesses(page, lesson):
-    """One blank as it is, filled wrongly, then rightly; one guess, which the notebook keeps."""
+    """One blank as it is, filled wrongly, then correctly; one guess, which the notebook keeps."""
     name, (blank, _, text) = next(iter(ASKED[lesson].items()))
     open_lesson(page, lesson)
     run_only(page, "find_spec(", f"def {name}(")

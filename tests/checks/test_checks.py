@@ -159,7 +159,7 @@ def tuned(
     loss=F.cross_entropy,
     clear=True,
 ):
-    """Train a copy, zeros set again when it is said: rightly, or in many wrong ways."""
+    """Train a copy, zeros set again when it is said: correctly, or in many wrong ways."""
     network = copy.deepcopy(network)
     places = [(p, p == 0) for p in network.parameters() if p.dim() > 1 or biases_too]
     optimizer = make(network.parameters(), rate)
@@ -455,7 +455,7 @@ wrong(KEEP, "",
 )  # fmt: skip
 wrong(KEEP, "indices: [0, 3]", ("that is a mask: mask.nonzero()", mask_by_argsort))
 unlike(KEEP,
-    ("an int64 tensor of 2", lambda right: right.float(), "indices are whole numbers, int64"),
+    ("an int64 tensor of 2", lambda right: right.float(), "indices are integers, int64"),
     ("an int64 tensor of 2", lambda right: right[:, None], "in another shape"),
     ("an int64 tensor of 2", lambda right: right.tolist(), "make a tensor of the list"),
     ("indices from 0 to 3", lambda right: right + 1),

@@ -87,7 +87,7 @@ def test_timing_layers_changes_no_statistics():
 def test_wrong_arguments(model, function):
     with pytest.raises(ValueError, match=r"image_shape=\(3, 28, 28\) does not fit this SimpleCNN"):
         function({"model": model}, image_shape=(3, 28, 28))
-    with pytest.raises(ValueError, match="threads=1000000000: give a whole number from 1 to 1,024"):
+    with pytest.raises(ValueError, match="threads=1000000000: give an integer from 1 to 1,024"):
         function({"model": model}, threads=10**9)
 
 

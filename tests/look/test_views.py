@@ -63,7 +63,7 @@ def test_curve_is_the_rules_own(study):
     assert {(s.scope, s.method) for s in study.curve_settings(own)} == {("global", "random")}
 
 
-def test_examples_are_read_rightly_from_shaky_to_sure(study):
+def test_examples_are_read_correctly_from_shaky_to_sure(study):
     logits = lab.predict(study.model, study.examples)
     assert len(study.examples) == EXAMPLES
     assert torch.equal(logits.argmax(1), study.examples.labels)
