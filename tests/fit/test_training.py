@@ -162,7 +162,7 @@ def test_weights_made_by_the_first_images_are_trained_too(few_digits):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"epochs": 2**70}, "epochs=.*: give a whole"),
+        ({"epochs": 2**70}, "epochs=.*: give an integer"),
         ({"device": "gpu"}, 'device=\'gpu\': .*"cpu", or "cuda"'),
         ({"model": nn.Sequential(nn.Flatten())}, "without parameters"),
         ({"model": nn.Linear(784, 10)}, r"Linear cannot take torch.float32 images of shape"),
