@@ -103,11 +103,11 @@ def prune_iteratively(
         )
     prune = prune_magnitude if method == "magnitude" else partial(_fewer_filters, model)
     steps: list[PruningStep] = []
-    progress = training.pop("progress", True)
+    progress, what = training.pop("progress", True), "filters" if method == "filters" else "weights"
     for number, amount in enumerate(amounts):
         current = prune(steps[-1].model if steps else model, amount)
         pruned = evaluate(current, digits.validation)
-        label = progress and f"{amount:.1%} of {method}"
+        label = progress and f"{amount:.1%} of the {what}"
         history = fine_tune(
             current, digits, epochs_each, seed=seed + number, progress=label, **training
         )

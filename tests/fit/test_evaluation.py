@@ -127,3 +127,35 @@ def test_interval_of_a_mean_is_students(count):
     assert mean == pytest.approx(values.mean())
     expected = stats.t.interval(0.95, count - 1, values.mean(), stats.sem(values))
     assert (low, high) == pytest.approx(expected, rel=1e-9)
+
+
+class Row(nn.Module):
+    """A network that says what stands in one row of the image."""
+
+    def __init__(self, row):
+        super().__init__()
+        self.row = row
+
+    def forward(self, images):
+        return images[:, 0, self.row]
+
+
+@pytest.mark.parametrize(
+    ("lost", "won", "both"),
+    [(0, 0, 9), (3, 0, 50), (4, 0, 50), (30, 20, 50), (90, 60, 3), (5, 15, 0)],
+)
+def test_paired_difference_is_mcnemars_test(lost, won, both):
+    right = [(1, 0)] * lost + [(0, 1)] * won + [(1, 1)] * both + [(0, 0)] * 7
+    images = torch.zeros(len(right), 1, 2, 10)
+    images[:, 0, :, 4] = torch.tensor(right).float()  # the label is 4; other answers are 0
+    split = lab.Split(images, torch.full((len(right),), 4))
+    found = lab.paired_difference(Row(0), Row(1), split)
+    assert (found.only_one, found.only_other, found.total) == (lost, won, len(right))
+    accuracies = [lab.evaluate(Row(row), split).accuracy for row in range(2)]
+    assert found.points == pytest.approx(100 * (accuracies[1] - accuracies[0]))
+    assert found.low <= found.points <= found.high
+    statistic = (lost - won) ** 2 / max(1, lost + won)
+    assert found.certain == (statistic > stats.chi2.ppf(0.95, 1))
+    turned = lab.paired_difference(Row(1), Row(0), split)
+    assert (turned.low, turned.high) == pytest.approx((-found.high, -found.low))
+    assert str(found).startswith(f"{found.points:+.2f} points (95% interval {found.low:+.2f} to ")

@@ -392,3 +392,13 @@ def test_rewinding_knows_that_the_training_was_cut_short(few_digits):
     assert seen == pytest.approx([0.01 * r for r in lab.learning_rates("rewind", 20, 40)])
     with pytest.raises(ValueError, match=r"cannot go back 60 steps in a training of 40"):
         fine_tune(model, few_digits, 3, schedule="rewind")
+
+
+def test_bar_says_whose_it_is(few_digits, capsys):
+    lab.train(small(), few_digits, 1, progress="LeNet, seed 3")
+    lab.prune_iteratively(small(), few_digits, (0.5, 0.75), 1)
+    lab.train(small(), few_digits, 1, progress=True)
+    bars = [text.split("%|")[0] for text in capsys.readouterr().out.split("\r") if "100%|" in text]
+    heads = list(dict.fromkeys(bar.rpartition(":")[0].strip() for bar in bars))
+    wanted = ["LeNet, seed 3, ", "50.0% of the weights, ", "75.0% of the weights, ", ""]
+    assert heads == [f"{label}epoch 1/1" for label in wanted]
