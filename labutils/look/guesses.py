@@ -68,7 +68,7 @@ def guess(
 
 def guesses() -> "Guesses":
     """Return all guesses of this notebook beside the truth, as a table; displayed by Jupyter."""
-    return Guesses(asked for asked in GUESSES.values() if asked.truth is not None)
+    return Guesses(asked for asked in GUESSES.values() if None not in (asked.value, asked.truth))
 
 
 class Guess:
@@ -126,11 +126,8 @@ class Guess:
         ----------
         truth : a finite number of the unit asked for, or one of the choices
         """
-        if self.choices:
-            truth = given.choice(truth, "truth", self.choices)
-        else:
-            truth = given.number(truth, "truth")
-        self.truth = truth
+        known = self.choices
+        self.truth = given.choice(truth, "truth", known) if known else given.number(truth, "truth")
         if self.value is None:
             return ""
         return f"\n\n**Your guess** for *{self.question}*: {self.written(self.value)}. {self.apart}"
@@ -191,40 +188,30 @@ class Guess:
         else:
             said, kept = "No guess yet.", {}
         html = f'<p aria-live="polite"><em>{escape(said)}</em></p>'
-        return {"obj": {"text/plain": said, "text/html": html}, "raw": True} | (
-            {"metadata": {"guess": kept}} if kept else {}
-        )
+        metadata = {"guess": kept} if kept else None
+        return {"obj": {"text/plain": said, "text/html": html}, "raw": True, "metadata": metadata}
 
 
 class Guesses(list):
-    """The guesses that have been answered, as a table."""
+    """The guesses that were given and answered, as a table."""
 
     def __repr__(self) -> str:
-        given_, right = self._counts()
-        if not given_:
-            return "No guess was given here."
-        return f"{right} of {given_} guesses were right, or nearly."
+        right = sum(asked.right for asked in self)
+        said = f"{right} of {len(self)} guesses were right, or nearly."
+        return said if self else "No guess was given here."
 
     def _repr_html_(self) -> str:
         """Return a line for each guess: what was guessed, what is true, and how far apart."""
-        said = f"<p>{escape(repr(self))}</p>"
-        answered = [asked for asked in self if asked.value is not None]
-        if not answered:
-            return said
+        titles = ("question", "guess", "truth", "o guess, | truth")
         rows = [
             (
                 escape(asked.question),
-                escape(asked.written(asked.value)),
-                escape(asked.written(asked.truth)),
+                *(escape(asked.written(value)) for value in (asked.value, asked.truth)),
                 _drawn(asked),
             )
-            for asked in answered
+            for asked in self
         ]
-        return said + html_table(("question", "guess", "truth", "o guess, | truth"), rows)
-
-    def _counts(self) -> tuple[int, int]:
-        answered = [asked for asked in self if asked.value is not None]
-        return len(answered), sum(asked.right for asked in answered)
+        return f"<p>{escape(repr(self))}</p>" + (html_table(titles, rows) if rows else "")
 
 
 def _drawn(asked: Guess) -> str:
