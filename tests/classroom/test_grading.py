@@ -1,5 +1,6 @@
 """A class is graded as by the command, with real nbgrader, in the real sandbox."""
 
+import ast
 import copy
 import json
 import os
@@ -8,6 +9,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import asdict
+from pathlib import Path
 from types import SimpleNamespace
 
 import nbformat
@@ -23,7 +25,7 @@ from classroom import sandbox
 from classroom.assignment import NAME, PROJECT, SOURCE, parts
 from classroom.collect import Submission
 from classroom.examine import Mark, Result, course_file
-from classroom.grade import _Class, _hash, _limits
+from classroom.grade import _Class, _hash, _limits, _version
 from classroom.gradebook import Course
 from classroom.interrupt import Interrupts
 from classroom.records import Records, tell
@@ -142,6 +144,27 @@ def test_a_mark_by_hand_completes_the_grade_and_reaches_the_feedback(graded):
     row = graded.rows["answers"]
     assert (row["question 1"], row["total"], row["status"]) == ("3", "49", "done")
     assert "And what would make it faster?" in graded.feedback("answers")
+    # The mark stands as long as the answer says what it said.
+    same = "Zeros are stored like other numbers."
+    for answer, points, status in ((same, "3", "done"), (f"{same} Or not.", "", "needs marking")):
+        graded.hand_in("answers", "my lab (1).ipynb", graded.solved("12", q1_answer=answer))
+        graded.grade()
+        row = graded.rows["answers"]
+        assert (row["exercise 3"], row["question 1"], row["status"]) == ("0", points, status)
+
+
+def test_what_grading_does_not_use_may_change(graded, monkeypatch):
+    course = Course(graded.course)
+    known, read, parse = _version(course), Path.read_bytes, ast.parse
+    look = []
+    monkeypatch.setattr(Path, "read_bytes", lambda path: look.append(path.name) or read(path))
+    assert _version(course) == known
+    assert {"masks.py", "weights.py"} <= set(look)
+    assert not {"figures.py", "explorer.py", "comparison.py"} & set(look)
+    monkeypatch.setattr(Path, "read_bytes", lambda path: b'"""Other words."""\n' + read(path))
+    assert _version(course) == known
+    monkeypatch.setattr(ast, "parse", lambda code: parse(code + b"\nx = 1"))
+    assert _version(course) != known
 
 
 def test_what_nbgrader_fails_to_take_leaves_the_gradebook_as_it_was(graded, monkeypatch):
