@@ -117,6 +117,7 @@ def grade(
         course.prepare()
         interrupts.obey()
         records = Records(folder / "records")
+        records.refuse_old(handed_in)
         version = _version(course)
         todo = [
             one

@@ -23,7 +23,7 @@ from submissions import USUAL, Class, command, grades, hashes
 
 from classroom import sandbox
 from classroom.assignment import NAME, PROJECT, SOURCE, parts
-from classroom.collect import Submission
+from classroom.collect import Submission, collect
 from classroom.examine import Mark, Result, course_file
 from classroom.grade import _Class, _hash, _limits, _version
 from classroom.gradebook import Course
@@ -107,6 +107,23 @@ def test_graders_see_the_marking_scheme_and_feedback_neither_it_nor_hidden_tests
         assert not [line for line in tests + answers if line in page]
     path = graded.course / "autograded" / "answers" / NAME / f"{NAME}.ipynb"
     assert "**Marking scheme.**" in path.read_text()
+
+
+def test_two_of_one_name_in_two_downloads_are_two(graded, tmp_path):
+    """And a course graded when both were called the same is left alone, with a reason."""
+    records = Records(tmp_path)
+    for number, content in (("12345", b"1"), ("67890", b"2")):
+        path = tmp_path / number / f"Ann Lee_{number}_assignsubmission_file_" / f"{NAME}.ipynb"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(content)
+        (one,) = collect(tmp_path / number)
+        records.refuse_old([one])
+        records.keep(one, number, "", Result(problem="of no importance"))
+    assert records.students() == ["Ann-Lee-12345", "Ann-Lee-67890"]
+    assert records.read("Ann-Lee-67890")["latest"]["number"] == "67890"
+    (tmp_path / "Ann-Lee.json").write_text('{"latest": {}}')
+    with pytest.raises(ValueError, match=r"as of Ann-Lee: finish this course with the version"):
+        records.refuse_old([one])
 
 
 def test_a_second_run_grades_nothing_and_changes_nothing(graded):
@@ -194,7 +211,7 @@ def test_one_student_whose_marks_cannot_be_recorded_does_not_stop_the_class(
 
     course, records = Course(graded.course), Records(tmp_path)
     monkeypatch.setattr(course, "record", refuse)
-    one = Submission("ada", "Ada", json.dumps(graded.blank).encode(), "ada.ipynb", None, ())
+    one = Submission("ada", "", "Ada", json.dumps(graded.blank).encode(), "ada.ipynb", None, ())
     going = _Class(course, records, "1", Limits(), False)
     (tmp_path / ".ada.result").write_text(json.dumps(asdict(Result())))
     going._finish(one, SimpleNamespace(exitcode=0), late=False, total=1)
