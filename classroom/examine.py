@@ -48,6 +48,7 @@ class Result:
     marks: dict[str, Mark] = field(default_factory=dict)  # by name of the check
     remarks: list[str] = field(default_factory=list)  # for the teacher
     problem: str = ""  # why the submission could not be graded
+    unanswered: list[str] = field(default_factory=list)  # questions whose cell is not there
     network: str = ""  # fingerprint of the network handed in, to find equal ones
     solutions: dict[str, str] = field(default_factory=dict)  # likewise, by name of the cell
     seconds: float = 0.0
@@ -80,7 +81,7 @@ def examine(content: bytes, course: Path, limits: Limits, *, unsafe: bool = Fals
     except NotThisAssignment as error:
         result.problem = str(error)
         return result
-    result.remarks = work.remarks
+    result.remarks, result.unanswered = work.remarks, work.unanswered
     session = Session(limits, unsafe)
     try:
         _Examiner(work, released, source, session, result).go_through()

@@ -127,7 +127,12 @@ def _status(record: dict, standing: Standing | None) -> str:
     if problem:
         kept = " (the marks are those of an earlier file)" if standing else ""
         return f"not graded: {problem}{kept}"
-    return "done" if standing and standing.complete else "needs marking"
+    if not standing or not standing.complete:
+        return "needs marking"
+    missing = record["latest"]["unanswered"]
+    return "done" + (
+        f", but no cell answers {some(missing)}: look into the file" if missing else ""
+    )
 
 
 def _alike(graded: dict[str, dict]) -> dict[str, list[str]]:

@@ -133,6 +133,22 @@ def test_cells_are_recognised_without_their_names(solved, strip):
     assert (work.remarks == []) == (strip == "ids")
 
 
+@pytest.mark.parametrize("gone", [False, True])
+def test_written_answers_are_found_by_their_questions_or_missed_aloud(solved, gone):
+    """As an editor leaves a notebook that keeps neither metadata nor ids."""
+    for place, cell in enumerate(solved.cells):
+        if cell.id.endswith("-answer"):
+            cell.source = f"My own words on {cell.id}."
+        cell.metadata, cell.id = {}, f"c{place}"
+    if gone:
+        solved.cells = [cell for cell in solved.cells if "on q2-answer" not in cell.source]
+    work = restored(solved)
+    answers = {s.part.name: s.cell.source for s in work.steps if s.part and s.part.kind == "answer"}
+    assert answers["q1-answer"] == "My own words on q1-answer."
+    assert answers["q2-answer"].startswith("My own words") != gone
+    assert work.unanswered == ["question 2"] * gone
+
+
 def test_the_first_of_two_cells_with_one_name_counts_and_the_other_still_runs(solved):
     place = next(i for i, cell in enumerate(solved.cells) if cell.id == "ex2-solution")
     second = copy.deepcopy(solved.cells[place])

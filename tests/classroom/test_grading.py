@@ -28,7 +28,7 @@ from classroom.examine import Mark, Result, course_file
 from classroom.grade import _Class, _hash, _limits, _version
 from classroom.gradebook import Course
 from classroom.interrupt import Interrupts
-from classroom.records import Records, tell
+from classroom.records import Records, _status, tell
 from classroom.restore import restore
 from classroom.sandbox import Limits
 from labutils.base.writing import only_writer
@@ -124,6 +124,14 @@ def test_two_of_one_name_in_two_downloads_are_two(graded, tmp_path):
     (tmp_path / "Ann-Lee.json").write_text('{"latest": {}}')
     with pytest.raises(ValueError, match=r"as of Ann-Lee: finish this course with the version"):
         records.refuse_old([one])
+
+
+def test_a_missing_answer_is_in_the_status():
+    whole = SimpleNamespace(complete=True)
+    latest = {"problem": "", "unanswered": []}
+    assert _status({"latest": latest}, whole) == "done"
+    latest["unanswered"] = ["question 2"]
+    assert _status({"latest": latest}, whole).startswith("done, but no cell answers question 2")
 
 
 def test_a_second_run_grades_nothing_and_changes_nothing(graded):
