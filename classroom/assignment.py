@@ -1,10 +1,12 @@
 """What does the assignment ask, cell by cell, and what is each cell worth?"""
 
 import ast
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import nbformat
+from IPython.core.inputtransformer2 import TransformerManager
 from nbformat import NotebookNode
 
 NAME = "lab2_pruning"
@@ -102,11 +104,15 @@ def defined(source: str) -> list[str]:
 
 
 def parsed(source: str) -> ast.Module:
-    """Return some code's syntax tree; an empty one where it is not Python."""
-    try:
-        return ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return ast.Module([], [])
+    """Return the syntax tree of a notebook's code; an empty one where it is not Python.
+
+    >>> ast.unparse(parsed("%time x = 1")), ast.unparse(parsed("not python ("))
+    ("get_ipython().run_line_magic('time', 'x = 1')", '')
+    """
+    for translate in (str, TransformerManager().transform_cell):
+        with contextlib.suppress(SyntaxError, ValueError, RecursionError, MemoryError):
+            return ast.parse(translate(source))
+    return ast.Module([], [])
 
 
 def _part(cell: NotebookNode) -> Part:

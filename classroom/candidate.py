@@ -7,12 +7,14 @@ Requests: {"number": n, "run": source} and {"number": n, "call": name, "argument
 """
 
 import contextlib
+import functools
 import json
 import os
 import sys
 import warnings
 
 MOST_PROCESSES = 64
+PYTHON = {"capture", "prun", "time", "timeit"}  # cell magics
 
 
 def main() -> None:
@@ -43,8 +45,18 @@ def _shell() -> object:
     warnings.simplefilter("ignore")
     shell = InteractiveShell.instance()
     shell.history_manager.enabled = False
+    # There is no screen, no other program and nobody to read help: such lines do nothing.
+    shell.run_line_magic = shell.system = lambda *_args, **_options: None
+    shell.getoutput = lambda *_args, **_options: []
+    shell.run_cell_magic = functools.partial(_cell_magic, shell)
     shell.showtraceback = lambda *_args, **_options: None
     return shell
+
+
+def _cell_magic(shell: object, name: str, _line: str, cell: str) -> None:
+    """Run what is Python below a line as %%time; leave out the rest."""
+    if name in PYTHON:
+        shell.run_cell(cell).raise_error()
 
 
 def _run(shell: object, source: str) -> dict:

@@ -12,10 +12,11 @@ PACKAGE = {"lab", "labutils", "device"}
 REACHING_OUT = {
     **dict.fromkeys(("socket", "urllib", "requests", "http", "ftplib", "smtplib"), "the network"),
     **dict.fromkeys(("subprocess", "multiprocessing", "pty"), "other processes"),
-    **dict.fromkeys(("ctypes", "gc", "inspect"), "the interpreter"),
+    **dict.fromkeys(("ctypes", "inspect"), "the interpreter"),
     **dict.fromkeys(("sqlite3", "nbgrader", "nbformat"), "the gradebook"),
 }
-CALLS = {"_exit", "system", "popen", "fork", "kill", "setattr", "eval", "exec", "exit", "quit"}
+CALLS = {"_exit", "system", "popen", "fork", "kill", "setattr", "exit", "quit"}
+BUILT_IN = {"eval", "exec"}  # but network.eval() is another thing
 ATTRIBUTES = {"ast_transformers", "modules", "input_transformers_post", "register_magic_function"}
 
 
@@ -58,7 +59,9 @@ def _clauses(node: ast.AST) -> list[str]:
         return _import(node.module or "")
     if isinstance(node, ast.Call):
         name = getattr(node.func, "attr", getattr(node.func, "id", ""))
-        return [f"calls {ast.unparse(node.func)}"] if name in CALLS else []
+        odd = name in CALLS or (name in BUILT_IN and isinstance(node.func, ast.Name))
+        text = ast.unparse(node.func)
+        return [f"calls {text}"] if odd and text != "get_ipython().system" else []
     if isinstance(node, ast.Attribute) and node.attr in ATTRIBUTES:
         text = ast.unparse(node)  # network.modules() is another thing than sys.modules
         return [f"touches {text}"] if node.attr != "modules" or text == "sys.modules" else []

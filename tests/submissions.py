@@ -259,6 +259,8 @@ while True:
     except BaseException:
         pass
 """
+MAGIC = "%matplotlib inline\nimport numpy as np\n!ls /\nfiles = !ls\n%time np.zeros(3)\nnp.ones?"
+NORMS = "def norms(weight):\n    return weight.abs().sum((1, 2, 3))"
 FLOOD = """\
 import os, sys
 for _ in range(200):
@@ -351,6 +353,10 @@ USUAL = {
         ("my lab (1).ipynb", "its code is just that of"), file="my lab (1).ipynb",
     ),
     "noisy": Student(noisy, "2"),
+    "magic": Student(lambda desk: desk.solved(
+        "5", (MAGIC, "%%time\nhalf = np.array(0.5)", NORMS, "%%bash\nexit 1"),
+        ex5a_solution=function("filter_norms", "weight", "return 2 * half * norms(weight)"),
+    ), "5"),
     "untidy": Student(untidy, "28", ("ex2-solution is there twice",)),
     "stripped": Student(stripped, "12345678", ("recognised without their metadata",)),
     "without checks": Student(

@@ -249,6 +249,8 @@ def test_half_a_character_and_metadata_of_any_kind_harm_nothing(solved):
         ("weight[mask] = 0\nself.x = 1\nnetwork.conv1.bias = None", []),
         ("not python (", []),
         ("!ls", []),
+        ("%matplotlib inline\nimport gc\nnetwork.eval()", []),
+        ("%time exec(code)\neval(text)", ["calls eval"]),
     ],
 )
 def test_odd_code_is_named_and_usual_code_is_not(code, expected):
@@ -259,5 +261,6 @@ def test_borrowed_functions_are_found_however_they_are_imported():
     wanted = {"magnitude_mask"}
     assert uses("from labutils import magnitude_mask as m", wanted)
     assert uses("import labutils\nlabutils.magnitude.magnitude_mask(w, 1)", wanted)
+    assert uses("%matplotlib inline\nmask = lab.magnitude_mask(w, 1)", wanted)
     assert not uses("def magnitude_mask(weight): return checks.magnitude_mask", wanted)
     assert defined("def a():\n    def b(): pass\nclass C:\n    def d(self): pass") == ["a"]
