@@ -14,19 +14,6 @@ PROJECT = Path(__file__).resolve().parents[1]
 ASSIGNMENT = PROJECT / "notebooks" / "assignment"
 SOURCE = ASSIGNMENT / "source" / NAME / f"{NAME}.ipynb"
 
-# What labutils has of each exercise: there to go on with, not to hand in.
-PROVIDED = {
-    "ex1-solution": {"sparsity", "sparse_bytes", "model_bytes", "layer_table"},
-    "ex2-solution": {"magnitude_mask", "prune_magnitude"},
-    "ex3-solution": {"magnitude_mask", "prune_magnitude"},
-    "ex4a-solution": {"sensitivity"},
-    "ex5a-solution": {"filter_scores", "prune_filters"},
-    "ex5b-solution": {"prune_filters", "keep_filters"},
-    "ex6-solution": {"keep_filters", "prune_filters"},
-    "ex7-solution": {"fine_tune", "train_sparse", "train", "recovery_steps"},
-    "ex8-solution": {"load_smallest"},
-}
-
 
 @dataclass(frozen=True)
 class Part:

@@ -3,7 +3,8 @@
 It is started inside the sandbox, reads one JSON request a line, and answers each with a line.
 What it says is the student's word: the other side takes it for an answer, never for a verdict.
 
-Requests: {"number": n, "run": source} and {"number": n, "call": name, "arguments": packed}.
+Requests: {"number": n, "run": source} and {"number": n, "call": name, "arguments": packed,
+"instead": names of what it is to do without}.
 """
 
 import contextlib
@@ -76,7 +77,7 @@ def _call(shell: object, request: dict) -> dict:
     torch.manual_seed(0)
     try:
         arguments = unpack(request["arguments"])
-        found = attempt(shell.user_ns[request["call"]], *arguments)
+        found = attempt(shell.user_ns[request["call"]], *arguments, instead=request["instead"])
         return {"attempt": {**vars(found), "result": pack(found.result)}}
     except BaseException as error:  # SystemExit and KeyboardInterrupt are answers too
         return {"attempt": {"error": _line(error)}}

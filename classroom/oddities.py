@@ -8,7 +8,6 @@ import ast
 from classroom.assignment import parsed
 
 MODULES = {"torch", "F", "nn", "lab", "checks", "labutils", "np", "numpy", "builtins", "sys"}
-PACKAGE = {"lab", "labutils", "device"}
 REACHING_OUT = {
     **dict.fromkeys(("socket", "urllib", "requests", "http", "ftplib", "smtplib"), "the network"),
     **dict.fromkeys(("subprocess", "multiprocessing", "pty"), "other processes"),
@@ -17,7 +16,13 @@ REACHING_OUT = {
 }
 CALLS = {"_exit", "system", "popen", "fork", "kill", "setattr", "exit", "quit"}
 BUILT_IN = {"eval", "exec"}  # but network.eval() is another thing
-ATTRIBUTES = {"ast_transformers", "modules", "input_transformers_post", "register_magic_function"}
+ATTRIBUTES = {
+    "ast_transformers",
+    "modules",
+    "setprofile",
+    "input_transformers_post",
+    "register_magic_function",
+}
 
 
 def oddities(source: str) -> list[str]:
@@ -30,23 +35,6 @@ def oddities(source: str) -> list[str]:
     """
     found = [clause for node in ast.walk(parsed(source)) for clause in _clauses(node)]
     return list(dict.fromkeys(found))
-
-
-def uses(source: str, names: set[str]) -> list[str]:
-    """Return which of these functions of labutils some code takes from there.
-
-    >>> uses("mask = lab.magnitude_mask(w, 0.5)", {"magnitude_mask"})
-    ['magnitude_mask']
-    >>> uses("sparsity = zeros / total", {"sparsity"})
-    []
-    """
-    found = set()
-    for node in ast.walk(parsed(source)):
-        if isinstance(node, ast.Attribute) and ast.unparse(node.value).split(".")[0] in PACKAGE:
-            found.add(node.attr)
-        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in PACKAGE:
-            found |= {alias.name for alias in node.names}
-    return sorted(found & names)
 
 
 def _clauses(node: ast.AST) -> list[str]:

@@ -378,8 +378,26 @@ USUAL = {
         ),
         remarks=("ex2-solution calls magnitude_mask of labutils",
                  "the network is models/smallest/simple_cnn_99.0.pth"),
-        told=("magnitude_mask of labutils is there to go on with",
+        told=("that is there to go on with: write the function yourself",
               "This network came with labutils"),
+    ),
+    "borrows in disguise": Student(
+        lambda desk: desk.solved(
+            "1", (MAGIC, "mine = vars(lab)['magnitude' + '_mask']"),
+            ex2_solution="%time x = 1\n" + function(*MASK, "return mine(weight, amount)"),
+            ex3_solution=function(
+                "global_masks", "weights, amount", "from labutils.checks.masks import _largest\n"
+                "return {k: _largest(w.abs(), 0) for k, w in weights.items()}"),
+        ),
+        "1", ("ex2-solution calls magnitude_mask of labutils",
+              "ex3-solution calls _largest of labutils"),
+        ("calls magnitude_mask of labutils", "write the function yourself"),
+    ),
+    "compares with the lab": Student(
+        lambda desk: desk.solved("2", ex2_solution=desk.solutions["ex2-solution"] + (
+            "\n\nw = torch.randn(9)\n"
+            "assert magnitude_mask(w, 0.5).equal(lab.magnitude_mask(w, 0.5))")),
+        "2",
     ),
     "cleared outputs": Student(
         lambda desk: made_anew(desk, network="lab.prune_magnitude(lab.load_pretrained(0), 0.5)"),
