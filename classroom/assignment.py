@@ -1,29 +1,18 @@
 """What does the assignment ask, cell by cell, and what is each cell worth?"""
 
 import ast
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import nbformat
+from IPython.core.inputtransformer2 import TransformerManager
 from nbformat import NotebookNode
 
 NAME = "lab2_pruning"
 PROJECT = Path(__file__).resolve().parents[1]
 ASSIGNMENT = PROJECT / "notebooks" / "assignment"
 SOURCE = ASSIGNMENT / "source" / NAME / f"{NAME}.ipynb"
-
-# What labutils has of each exercise: there to go on with, not to hand in.
-PROVIDED = {
-    "ex1-solution": {"sparsity", "sparse_bytes", "model_bytes", "layer_table"},
-    "ex2-solution": {"magnitude_mask", "prune_magnitude"},
-    "ex3-solution": {"magnitude_mask", "prune_magnitude"},
-    "ex4a-solution": {"sensitivity"},
-    "ex5a-solution": {"filter_scores", "prune_filters"},
-    "ex5b-solution": {"prune_filters", "keep_filters"},
-    "ex6-solution": {"keep_filters", "prune_filters"},
-    "ex7-solution": {"fine_tune", "train_sparse", "train", "recovery_steps"},
-    "ex8-solution": {"load_smallest"},
-}
 
 
 @dataclass(frozen=True)
@@ -102,11 +91,15 @@ def defined(source: str) -> list[str]:
 
 
 def parsed(source: str) -> ast.Module:
-    """Return some code's syntax tree; an empty one where it is not Python."""
-    try:
-        return ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return ast.Module([], [])
+    """Return the syntax tree of a notebook's code; an empty one where it is not Python.
+
+    >>> ast.unparse(parsed("%time x = 1")), ast.unparse(parsed("not python ("))
+    ("get_ipython().run_line_magic('time', 'x = 1')", '')
+    """
+    for translate in (str, TransformerManager().transform_cell):
+        with contextlib.suppress(SyntaxError, ValueError, RecursionError, MemoryError):
+            return ast.parse(translate(source))
+    return ast.Module([], [])
 
 
 def _part(cell: NotebookNode) -> Part:

@@ -21,7 +21,7 @@ LARGEST_NOTEBOOK = 20_000_000  # bytes, unpacked
 
 _MOODLE = re.compile(r"(?P<name>.+)_(?P<number>\d+)_assignsubmission_[a-z]+_?(?P<file>.*)")
 _BLACKBOARD = re.compile(
-    r"(?P<number>.+)_(?P<name>[^_]+)_attempt_\d{4}(?:-\d\d){5}(?:_(?P<file>.+)|\.txt)"
+    r"(?P<course>.+)_(?P<name>[^_]+)_attempt_\d{4}(?:-\d\d){5}(?:_(?P<file>.+)|\.txt)"
 )
 _CANVAS = re.compile(r"(?P<name>[^_]+)_(?P<late>LATE_)?(?P<number>\d+)_\d+_(?P<file>.+)")
 _MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)[-_ T](\d\d)[-:.](\d\d)[-:.](\d\d)")
@@ -33,10 +33,12 @@ class Submission:
     """What one student handed in.
 
     `student` identifies them, the same in every run, and is safe as a folder's name: letters,
-    digits, ``.``, ``_`` and ``-``, never empty, no leading dot.
+    digits, ``.``, ``_`` and ``-``, never empty, no leading dot. It ends with the platform's number
+    of the student, where there is one: two may have one name, and come in different downloads.
     """
 
     student: str
+    number: str  # the platform's, or an empty text
     name: str  # as the learning platform wrote it
     content: bytes | None  # of the notebook, None if there is none to be graded
     handed_in_as: str  # path, inside what was given, of the chosen file or of what was found
@@ -64,16 +66,15 @@ def collect(submissions: Path, notebook: str = "lab2_pruning") -> list[Submissio
     path = Path(submissions)
     with ExitStack() as stack:  # a zip file stays open until its notebooks are read
         students = _by_student(path, files_in(path, stack), notebook)
-        found = [file for _, files in students.values() for file in files]
+        found = [file for *_, files in students.values() for file in files]
         if not any(file.parts[-1] or file.problem for file in found):
             raise ValueError(
                 f"{path} holds nothing to grade: give a folder or zip file with a folder or a "
                 "notebook (.ipynb) for each student."
             )
-        identifiers = _identifiers({key: name for key, (name, _) in students.items()})
+        identifiers = _identifiers({key: known[:2] for key, known in students.items()})
         collected = [
-            _submission(identifiers[key], name, files, notebook)
-            for key, (name, files) in students.items()
+            _submission(identifiers[key], *known, notebook) for key, known in students.items()
         ]
     return sorted(collected, key=lambda submission: submission.student)
 
@@ -92,20 +93,20 @@ def _named(name: str, notebook: str) -> bool:
     return suffix == ".ipynb" and notebook.lower() in (stem, _COPY.sub("", stem))
 
 
-def _by_student(path: Path, files: list[File], notebook: str) -> dict[str, tuple[str, list[File]]]:
-    """Return each student's name and files, by a key no two students share."""
+def _by_student(path: Path, files: list[File], notebook: str) -> dict[str, tuple]:
+    """Return each student's name, number and files, by a key no two students share."""
     if not path.is_dir() and path.suffix.lower() == ".ipynb":
-        return {path.stem: (path.stem, files)}
+        return {path.stem: (path.stem, "", files)}
     files = [file for file in _unwrapped(files, notebook) if any(file.parts)]
     loose = [file.parts[0] for file in files if len(file.parts) == 1]
     flat = any(_is_work(name) and not _platform(name) for name in loose)
-    students: dict[str, tuple[str, list[File]]] = {}
+    students: dict[str, tuple[str, str, list[File]]] = {}
     for file in files:
         first = file.parts[0]
         # Beside students' folders, a loose list of grades is nobody's work.
         if len(file.parts) > 1 or flat or _is_work(first) or _platform(first):
-            key, name, theirs = _label(file)
-            students.setdefault(key, (name, []))[1].append(theirs)
+            key, name, number, theirs = _label(file)
+            students.setdefault(key, (name, number, []))[2].append(theirs)
     return students
 
 
@@ -137,16 +138,17 @@ def _is_class(top: str, inside: list[tuple[str, ...]], notebook: str) -> bool:
     return len(work) > 1 or (not work and any(len(parts) > 1 for parts in inside))
 
 
-def _label(file: File) -> tuple[str, str, File]:
-    """Return a student's key and name, and the file as theirs."""
+def _label(file: File) -> tuple[str, str, str, File]:
+    """Return a student's key, name and number, and the file as theirs."""
     top, *below = file.parts
     platform = _platform(top)
     if platform:
         named = platform.groupdict()
-        key, name = f"{named['name']}_{named['number']}", named["name"]
+        name, number = named["name"], named.get("number", "")
+        key = f"{name}_{number or named['course']}"
         parts = ([named["file"]] if named["file"] else []) + below or [top]
     else:
-        named = {}
+        named, number = {}, ""
         key = name = top if below else PurePosixPath(top).stem
         parts = below or [top]
     late = ("the platform marked it as late",) if named.get("late") else ()
@@ -155,12 +157,20 @@ def _label(file: File) -> tuple[str, str, File]:
     dated = file.parts if "_attempt_" in file.parts[-1] else dated
     found = _MOMENT.search("/".join(dated))
     moment = "{} {}:{}:{}".format(*found.groups()) if found else ""
-    return key, name, replace(file, parts=tuple(parts), moment=moment, notes=late + file.notes)
+    return (
+        key,
+        name,
+        number,
+        replace(file, parts=tuple(parts), moment=moment, notes=late + file.notes),
+    )
 
 
-def _identifiers(names: dict[str, str]) -> dict[str, str]:
+def _identifiers(names: dict[str, tuple[str, str]]) -> dict[str, str]:
     """Return an identifier for each key, different even where case does not count."""
-    plain = {key: _identifier(name) for key, name in names.items()}
+    plain = {
+        key: _identifier(name) + (f"-{number}" if number else "")
+        for key, (name, number) in names.items()
+    }
     identifiers = plain
     for length in (8, 16, 64):
         times = Counter(identifier.lower() for identifier in identifiers.values())
@@ -182,7 +192,9 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _submission(student: str, name: str, files: list[File], notebook: str) -> Submission:
+def _submission(
+    student: str, name: str, number: str, files: list[File], notebook: str
+) -> Submission:
     files = [file for file in files if file.parts[-1] or file.problem] or files[:1]
     notes: list[str] = []
     try:
@@ -192,7 +204,7 @@ def _submission(student: str, name: str, files: list[File], notebook: str) -> Su
     except ValueError as error:
         path, content, problem = some(file.path for file in files), None, printable(str(error))
     said = tuple(map(printable, notes))
-    return Submission(student, printable(name), content, printable(path), problem, said)
+    return Submission(student, number, printable(name), content, printable(path), problem, said)
 
 
 def _choice(files: list[File], name: str, notebook: str, notes: list[str]) -> File:

@@ -18,8 +18,9 @@ import torch
 from torch import nn
 
 import labutils as lab
-from classroom.assignment import NAME, PROVIDED, Part, parsed, parts
-from classroom.oddities import oddities, uses
+from classroom.assignment import NAME, Part, parsed, parts
+from classroom.harmless import some
+from classroom.oddities import oddities
 from classroom.restore import NotThisAssignment, Step, Work, read, restore
 from classroom.sandbox import Limits
 from classroom.session import OutOfTime, Session
@@ -48,6 +49,7 @@ class Result:
     marks: dict[str, Mark] = field(default_factory=dict)  # by name of the check
     remarks: list[str] = field(default_factory=list)  # for the teacher
     problem: str = ""  # why the submission could not be graded
+    unanswered: list[str] = field(default_factory=list)  # questions whose cell is not there
     network: str = ""  # fingerprint of the network handed in, to find equal ones
     solutions: dict[str, str] = field(default_factory=dict)  # likewise, by name of the cell
     seconds: float = 0.0
@@ -59,15 +61,16 @@ class Elsewhere:
     def __init__(self, name: str, ask: Callable[..., Attempt]) -> None:
         self._name, self._ask = name, ask
         self.answer: object = None
+        self.borrowed: tuple[str, ...] = ()
 
     def __call__(self, *_arguments: object) -> None:
         """Refuse to be called."""
         raise TypeError(f"{self._name} is called by the checks alone.")
 
-    def attempt_elsewhere(self, *arguments: object) -> Attempt:
+    def attempt_elsewhere(self, *arguments: object, instead: tuple[str, ...]) -> Attempt:
         """Call the function where it is."""
-        found = self._ask(*arguments)
-        self.answer = found.result
+        found = self._ask(*arguments, instead=instead)
+        self.answer, self.borrowed = found.result, found.borrowed
         return found
 
 
@@ -80,7 +83,7 @@ def examine(content: bytes, course: Path, limits: Limits, *, unsafe: bool = Fals
     except NotThisAssignment as error:
         result.problem = str(error)
         return result
-    result.remarks = work.remarks
+    result.remarks, result.unanswered = work.remarks, work.unanswered
     session = Session(limits, unsafe)
     try:
         _Examiner(work, released, source, session, result).go_through()
@@ -152,18 +155,16 @@ class _Examiner:
     def _grade(self, part: Part, step: Step) -> Mark:
         """Run a check, hidden tests included, on the answers of the student's functions."""
         wanted = [f for f in self.by_function if f in _names(part.source)]
-        for function in wanted:
-            solution = self.by_function[function]
-            found = uses(self.result.solutions.get(solution, ""), PROVIDED.get(solution, set()))
-            if found:
-                self.result.remarks.append(f"{solution} calls {found[0]} of labutils")
-                own = f"{found[0]} of labutils is there to go on with: write the function yourself"
-                return Mark("wrong", 0, f"{function}: wrong\n  likely    {own}")
         stand_ins = {function: self._stand_in(function, step) for function in wanted}
         space = {"lab": lab, "checks": checks, "torch": torch, "digits": digits(), **stand_ins}
         try:
             value, told = _run_check(part.source, space)
         except checks.CheckFailed as failure:
+            self.result.remarks += [
+                f"{self.by_function[function]} calls {some(stand_in.borrowed)} of labutils"
+                for function, stand_in in stand_ins.items()
+                if stand_in.borrowed
+            ]
             return Mark(failure.outcome, 0, self._told(failure, wanted))
         points = part.points if value is None else min(max(float(value), 0.0), part.points)
         if DESIGN in stand_ins:
@@ -193,7 +194,7 @@ class _Examiner:
         if network is not None:
             if not with_code:
                 self.result.remarks.append("a network came without the code that made it")
-            return Elsewhere(function, lambda _digits: Attempt(network))
+            return Elsewhere(function, lambda _digits, instead: Attempt(network))
         if with_code:
             self.result.remarks.append("no network came with the notebook; it was made anew")
         seconds = self.session.limits.design

@@ -122,10 +122,12 @@ class Course:
         """
         notebook = self._marked(work, marks)
         target = self.folder / "submitted" / student / NAME / f"{NAME}.ipynb"
+        read = self._marked_by_hand(student) if target.exists() else {}
         with self._undone_unless_done(student):
             target.parent.mkdir(parents=True, exist_ok=True)
             nbformat.write(notebook, target)
             self._do("autograde", NAME, student, force=True, create=True)
+            self._confirm(student, {c.id for c in notebook.cells if read.get(c.id) == c.source})
 
     def marked(self, student: str) -> NotebookNode:
         """Return a student's notebook as graders see it."""
@@ -149,6 +151,21 @@ class Course:
             }
             said = {one.cell.name: one.manual_comment or "" for one in notebook.comments}
             return Standing(points, said)
+
+    def _marked_by_hand(self, student: str) -> dict[str, str]:
+        """Return the answers, by name of their cell, that a grader has marked."""
+        standing = self.standing(student)
+        done = {name for name, points in standing.points.items() if points is not None}
+        cells = self.marked(student).cells
+        return {c.id: c.source for c in cells if c.id in done and c.cell_type == "markdown"}
+
+    def _confirm(self, student: str, unchanged: set[str]) -> None:
+        """Let the marks of these answers stand: they say what they said when they were marked."""
+        with Gradebook(self._url) as book:
+            for grade in book.find_submission_notebook(NAME, NAME, student).grades:
+                if grade.cell.name in unchanged:
+                    grade.needs_manual_grade = False
+            book.db.commit()
 
     @contextlib.contextmanager
     def _undone_unless_done(self, student: str) -> Iterator[None]:

@@ -8,15 +8,21 @@ import ast
 from classroom.assignment import parsed
 
 MODULES = {"torch", "F", "nn", "lab", "checks", "labutils", "np", "numpy", "builtins", "sys"}
-PACKAGE = {"lab", "labutils", "device"}
 REACHING_OUT = {
     **dict.fromkeys(("socket", "urllib", "requests", "http", "ftplib", "smtplib"), "the network"),
     **dict.fromkeys(("subprocess", "multiprocessing", "pty"), "other processes"),
-    **dict.fromkeys(("ctypes", "gc", "inspect"), "the interpreter"),
+    **dict.fromkeys(("ctypes", "inspect"), "the interpreter"),
     **dict.fromkeys(("sqlite3", "nbgrader", "nbformat"), "the gradebook"),
 }
-CALLS = {"_exit", "system", "popen", "fork", "kill", "setattr", "eval", "exec", "exit", "quit"}
-ATTRIBUTES = {"ast_transformers", "modules", "input_transformers_post", "register_magic_function"}
+CALLS = {"_exit", "system", "popen", "fork", "kill", "setattr", "exit", "quit"}
+BUILT_IN = {"eval", "exec"}  # but network.eval() is another thing
+ATTRIBUTES = {
+    "ast_transformers",
+    "modules",
+    "setprofile",
+    "input_transformers_post",
+    "register_magic_function",
+}
 
 
 def oddities(source: str) -> list[str]:
@@ -31,23 +37,6 @@ def oddities(source: str) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def uses(source: str, names: set[str]) -> list[str]:
-    """Return which of these functions of labutils some code takes from there.
-
-    >>> uses("mask = lab.magnitude_mask(w, 0.5)", {"magnitude_mask"})
-    ['magnitude_mask']
-    >>> uses("sparsity = zeros / total", {"sparsity"})
-    []
-    """
-    found = set()
-    for node in ast.walk(parsed(source)):
-        if isinstance(node, ast.Attribute) and ast.unparse(node.value).split(".")[0] in PACKAGE:
-            found.add(node.attr)
-        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in PACKAGE:
-            found |= {alias.name for alias in node.names}
-    return sorted(found & names)
-
-
 def _clauses(node: ast.AST) -> list[str]:
     if isinstance(node, (ast.Assign, ast.AugAssign, ast.AnnAssign, ast.Delete)):
         targets = getattr(node, "targets", None) or [node.target]
@@ -58,7 +47,9 @@ def _clauses(node: ast.AST) -> list[str]:
         return _import(node.module or "")
     if isinstance(node, ast.Call):
         name = getattr(node.func, "attr", getattr(node.func, "id", ""))
-        return [f"calls {ast.unparse(node.func)}"] if name in CALLS else []
+        odd = name in CALLS or (name in BUILT_IN and isinstance(node.func, ast.Name))
+        text = ast.unparse(node.func)
+        return [f"calls {text}"] if odd and text != "get_ipython().system" else []
     if isinstance(node, ast.Attribute) and node.attr in ATTRIBUTES:
         text = ast.unparse(node)  # network.modules() is another thing than sys.modules
         return [f"touches {text}"] if node.attr != "modules" or text == "sys.modules" else []

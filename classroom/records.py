@@ -41,6 +41,17 @@ class Records:
                 "is graded anew."
             ) from None
 
+    def refuse_old(self, handed_in: list[Submission]) -> None:
+        """Raise ValueError where students were graded under identifiers without their number."""
+        before = {one.student.removesuffix(f"-{one.number}") for one in handed_in if one.number}
+        old = [s for s in self.students() if s in before and "number" not in self.read(s)["latest"]]
+        if old:
+            raise ValueError(
+                f"{self.folder.parent} was graded when the platform's number was not yet part of "
+                f"`student`, as of {some(old)}: finish this course with the version it was begun "
+                "with, or grade into a new folder (COURSE=...)."
+            )
+
     def known(self, student: str, handed_in: str, version: str) -> bool:
         """Tell whether this very file was examined against this very assignment."""
         latest = self.read(student).get("latest", {})
@@ -48,7 +59,12 @@ class Records:
 
     def keep(self, one: Submission, handed_in: str, version: str, result: Result) -> None:
         """Write what came of a submission; marks of an earlier one outlive a failure."""
-        what = {"name": one.name, "file": one.handed_in_as, "handed_in": handed_in}
+        what = {
+            "name": one.name,
+            "number": one.number,
+            "file": one.handed_in_as,
+            "handed_in": handed_in,
+        }
         latest = {**what, "version": version, **asdict(result)}
         earlier = self.read(one.student).get("graded")
         record = {"latest": latest, "graded": earlier if result.problem else latest}
@@ -82,7 +98,7 @@ def write_grades(course: Course, records: Records) -> Path:
     titles = list(columns(parts(course_file(course.folder, "release"))))
     everyone = {student: records.read(student) for student in records.students()}
     remarks = _alike({s: r["graded"] for s, r in everyone.items() if r.get("graded")})
-    table = [["student", "name", *titles, "total", "status", "remarks", "file"]]
+    table = [["student", "number", "name", *titles, "total", "status", "remarks", "file"]]
     for student, record in everyone.items():
         latest, standing = record["latest"], course.standing(student)
         known = standing.by_exercise() if standing else {}
@@ -90,7 +106,8 @@ def write_grades(course: Course, records: Records) -> Path:
         total = _number(sum(filter(None, known.values()))) if standing else ""
         noted = [*latest["remarks"], *remarks.get(student, [])]
         status = _status(record, standing)
-        row = [student, latest["name"], *points, total, status, "; ".join(noted), latest["file"]]
+        about = [student, latest["number"], latest["name"]]
+        row = [*about, *points, total, status, "; ".join(noted), latest["file"]]
         table.append([spreadsheet_cell(value) for value in row])
     text = io.StringIO()
     csv.writer(text).writerows(table)
@@ -110,7 +127,12 @@ def _status(record: dict, standing: Standing | None) -> str:
     if problem:
         kept = " (the marks are those of an earlier file)" if standing else ""
         return f"not graded: {problem}{kept}"
-    return "done" if standing and standing.complete else "needs marking"
+    if not standing or not standing.complete:
+        return "needs marking"
+    missing = record["latest"]["unanswered"]
+    return "done" + (
+        f", but no cell answers {some(missing)}: look into the file" if missing else ""
+    )
 
 
 def _alike(graded: dict[str, dict]) -> dict[str, list[str]]:

@@ -1,8 +1,8 @@
 """What of a submission is the student's work, and to which cell of the assignment does it belong?
 
 Students delete, copy, edit and move cells, and tools strip metadata. The work is found by
-nbgrader's names, else by cell ids, else by the functions defined; given cells and checks come
-from the assignment itself, whatever the submission says.
+nbgrader's names, else by cell ids, else by the functions defined, an answer by the question above
+it; given cells and checks come from the assignment itself, whatever the submission says.
 """
 
 import json
@@ -36,6 +36,7 @@ class Work:
 
     steps: list[Step]  # every cell of the assignment once, and those the student added
     remarks: list[str] = field(default_factory=list)  # what was missing, edited, copied, stripped
+    unanswered: list[str] = field(default_factory=list)  # questions without an answer's cell
 
 
 def read(content: bytes) -> NotebookNode:
@@ -146,6 +147,12 @@ def _recognise(notebook: NotebookNode, released: list[Part]) -> tuple[list[str],
             stripped.append(names[place])
         functions = defined(cell.source) if cell.cell_type == "code" else ()
         stripped += [owner[f] for f in functions if f in owner and claim(place, owner[f])]
+    for before, answer, after in zip(released, released[1:], [*released[2:], None], strict=False):
+        if answer.kind == "answer" and answer.name not in names and before.name in names:
+            begin = names.index(before.name) + 1
+            end = names.index(after.name) if after and after.name in names else len(names)
+            if any(claim(place, answer.name) for place in range(begin, end)):
+                stripped.append(answer.name)  # the first text between the question and what follows
     if stripped:
         remarks.append(f"recognised without their metadata: {some(stripped)}")
     return names, remarks
@@ -164,6 +171,8 @@ def _add_missing(work: Work, released: list[Part]) -> None:
             work.steps.insert(here, Step(part, new(part.source)))
             if part.kind != "text":
                 missing.append(part.name)
+            if part.kind == "answer":
+                work.unanswered.append(part.exercise)
         place = here
     if missing:
         work.remarks.append(f"missing, and put back: {some(missing)}")

@@ -54,11 +54,17 @@ class Session:
         self.done.append((name, source))
         return str(error)[:200] if error else ""
 
-    def call(self, function: str, *arguments: object, seconds: float | None = None) -> Attempt:
+    def call(
+        self,
+        function: str,
+        *arguments: object,
+        seconds: float | None = None,
+        instead: tuple[str, ...] = (),
+    ) -> Attempt:
         """Call one of the student's functions; whatever happens is an attempt."""
         if function in self._broken:  # it has cost a process once; that is enough
             return Attempt(error=self._broken[function])
-        request = {"call": function, "arguments": pack(arguments)}
+        request = {"call": function, "arguments": pack(arguments), "instead": instead}
         try:
             self._ready()
             answer = self._ask(request, seconds or self.limits.call)
@@ -172,4 +178,5 @@ def _attempt(answer: dict) -> Attempt:
         unpack(answer.get("result")),
         attempted=answer.get("attempted", True) is not False,
         changed_input=answer.get("changed_input") is True,
+        borrowed=tuple(str(name)[:40] for name in answer.get("borrowed", ())[:9]),
     )

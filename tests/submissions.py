@@ -259,6 +259,8 @@ while True:
     except BaseException:
         pass
 """
+MAGIC = "%matplotlib inline\nimport numpy as np\n!ls /\nfiles = !ls\n%time np.zeros(3)\nnp.ones?"
+NORMS = "def norms(weight):\n    return weight.abs().sum((1, 2, 3))"
 FLOOD = """\
 import os, sys
 for _ in range(200):
@@ -351,6 +353,10 @@ USUAL = {
         ("my lab (1).ipynb", "its code is just that of"), file="my lab (1).ipynb",
     ),
     "noisy": Student(noisy, "2"),
+    "magic": Student(lambda desk: desk.solved(
+        "5", (MAGIC, "%%time\nhalf = np.array(0.5)", NORMS, "%%bash\nexit 1"),
+        ex5a_solution=function("filter_norms", "weight", "return 2 * half * norms(weight)"),
+    ), "5"),
     "untidy": Student(untidy, "28", ("ex2-solution is there twice",)),
     "stripped": Student(stripped, "12345678", ("recognised without their metadata",)),
     "without checks": Student(
@@ -372,8 +378,26 @@ USUAL = {
         ),
         remarks=("ex2-solution calls magnitude_mask of labutils",
                  "the network is models/smallest/simple_cnn_99.0.pth"),
-        told=("magnitude_mask of labutils is there to go on with",
+        told=("that is there to go on with: write the function yourself",
               "This network came with labutils"),
+    ),
+    "borrows in disguise": Student(
+        lambda desk: desk.solved(
+            "1", (MAGIC, "mine = vars(lab)['magnitude' + '_mask']"),
+            ex2_solution="%time x = 1\n" + function(*MASK, "return mine(weight, amount)"),
+            ex3_solution=function(
+                "global_masks", "weights, amount", "from labutils.checks.masks import _largest\n"
+                "return {k: _largest(w.abs(), 0) for k, w in weights.items()}"),
+        ),
+        "1", ("ex2-solution calls magnitude_mask of labutils",
+              "ex3-solution calls _largest of labutils"),
+        ("calls magnitude_mask of labutils", "write the function yourself"),
+    ),
+    "compares with the lab": Student(
+        lambda desk: desk.solved("2", ex2_solution=desk.solutions["ex2-solution"] + (
+            "\n\nw = torch.randn(9)\n"
+            "assert magnitude_mask(w, 0.5).equal(lab.magnitude_mask(w, 0.5))")),
+        "2",
     ),
     "cleared outputs": Student(
         lambda desk: made_anew(desk, network="lab.prune_magnitude(lab.load_pretrained(0), 0.5)"),

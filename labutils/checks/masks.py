@@ -17,7 +17,7 @@ from labutils.checks.verdict import Wrong, exercise, expect_tensor, likely, show
     (torch.tensor([3.0, -1.0, 2.0]), 0.0),
     (torch.tensor([3.0, -1.0, 2.0]), 1.0),
     (torch.randn(8, 4, 3, 3, generator=torch.Generator().manual_seed(0)), 0.65),
-])  # fmt: skip
+], ("magnitude_mask", "prune_magnitude"))  # fmt: skip
 def magnitude_mask(result: object, weight: Tensor, amount: float) -> None:
     """Judge a mask that is True where one of the largest weights stays."""
     expect_tensor(result, weight.shape, torch.bool)
@@ -40,7 +40,7 @@ def _global_cases() -> list[tuple]:
     ]
 
 
-@exercise(3, _global_cases)
+@exercise(3, _global_cases, ("prune_magnitude",))
 def global_masks(result: object, weights: dict[str, Tensor], amount: float) -> None:
     """Judge masks by layer that leave the largest weights of all layers together."""
     if not isinstance(result, dict) or list(result) != list(weights):

@@ -25,7 +25,7 @@ def scan_case(images: int, amounts: list[float], seed: int = 0, first: int = 0) 
     return load_pretrained(seed), amounts, _validation()[first : first + images]
 
 
-@exercise(4, lambda: [scan_case(images=200, amounts=[0.5, 0.9, 0.98])])
+@exercise(4, lambda: [scan_case(images=200, amounts=[0.5, 0.9, 0.98])], ("sensitivity",))
 def sensitivity_scan(result: object, network: nn.Module, amounts: Floats, split: Split) -> None:
     """Judge accuracies by layer and amount, one layer pruned at a time."""
     layers = list(prunable_layers(network))

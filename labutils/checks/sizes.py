@@ -30,7 +30,7 @@ def with_zeros(widths: tuple[int, int, int], seed: int, share: float = 0.8) -> S
     return network
 
 
-@exercise(1, _cases)
+@exercise(1, _cases, ("sparsity", "sparse_bytes", "model_bytes", "layer_table"))
 def sparsity_and_bytes(result: object, network: nn.Module) -> None:
     """Judge a pair: the share of weights that are zero, and the bytes without them."""
     if not isinstance(result, (tuple, list)) or len(result) != 2:

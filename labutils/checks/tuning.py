@@ -36,7 +36,11 @@ def tuning_case(
     return network, [batch() for _ in range(steps)], learning_rate
 
 
-@exercise(7, lambda: [tuning_case(seed=0), tuning_case(seed=1, steps=6, learning_rate=0.05)])
+@exercise(
+    7,
+    lambda: [tuning_case(seed=0), tuning_case(seed=1, steps=6, learning_rate=0.05)],
+    ("fine_tune", "train_sparse", "train", "recovery_steps", "training_steps"),
+)
 def tune(result: object, network: SimpleCNN, batches: Batches, learning_rate: float) -> None:
     """Judge a network trained on by SGD with momentum, what is zero staying zero."""
     if not isinstance(result, nn.Module):

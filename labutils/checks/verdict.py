@@ -7,10 +7,13 @@ import inspect
 import linecache
 import math
 import os
+import sys
 import sysconfig
-from collections.abc import Callable, Iterable
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +21,9 @@ from torch import Tensor, nn
 from labutils.base.digits import Digits, Split
 from labutils.checks.plain import Foreign, Misfit, plain
 
+LABUTILS = f"{Path(__file__).parents[1]}{os.sep}"
+# Functions there that no exercise allows, whatever they are called by.
+ANSWERS = tuple(LABUTILS + place for place in (f"checks{os.sep}", f"practice{os.sep}"))
 FOLDERS = (*(Path(p).parents[1] for p in (__file__, torch.__file__)), sysconfig.get_path("stdlib"))
 NOT_THE_STUDENTS = (*(f"{folder}{os.sep}" for folder in FOLDERS), "<frozen")
 SMALL = 16  # elements of a tensor that is shown in full
@@ -55,14 +61,21 @@ class Attempt:
     where: str = ""  # the line that raised it
     attempted: bool = True  # False where the function is still the stub
     changed_input: bool = False  # whether what it was given is no longer what it was
+    borrowed: tuple[str, ...] = ()  # functions of labutils that it called, but was to do without
 
 
 class Exercise:
     """A check to call with the student's function, made by the decorator `exercise`."""
 
-    def __init__(self, judge: Callable, title: str, cases: Callable[[], list[tuple]]) -> None:
+    def __init__(
+        self,
+        judge: Callable,
+        title: str,
+        cases: Callable[[], list[tuple]],
+        instead: tuple[str, ...] = (),
+    ) -> None:
         functools.update_wrapper(self, judge)
-        self.judge, self.cases = judge, cases
+        self.judge, self.cases, self.instead = judge, cases, instead
         self.names = [*inspect.signature(judge).parameters][1:]
         self.title = f"{title}, {judge.__name__}"
 
@@ -81,7 +94,7 @@ class Exercise:
 
     def _try(self, function: Callable, case: tuple) -> None:
         given = ", ".join(f"{n} = {show(v)}" for n, v in zip(self.names, case, strict=True))
-        found = answered(self.title, given, function, case)
+        found = answered(self.title, given, function, case, self.instead)
         try:
             if found.result is None:
                 raise Wrong("a value", "None", "the function ends without a `return`")
@@ -94,36 +107,78 @@ class Exercise:
             raise CheckFailed(self.title, "wrong", input=given, **verdict.lines) from None
 
 
-def exercise(number: int, cases: Callable[[], list[tuple]]) -> Callable:
-    """Turn a judge, called with the result and the inputs, into an `Exercise`."""
-    return lambda judge: Exercise(judge, f"Exercise {number}", cases)
+def exercise(
+    number: int, cases: Callable[[], list[tuple]], instead: tuple[str, ...] = ()
+) -> Callable:
+    """Turn a judge, called with the result and the inputs, into an `Exercise`.
+
+    Functions of labutils that do it `instead` of the student are not to be called.
+    """
+    return lambda judge: Exercise(judge, f"Exercise {number}", cases, instead)
 
 
-def answered(title: str, given: str, function: Callable, case: tuple) -> Attempt:
-    """Call a student's function; raise `CheckFailed` if it is a stub, or raises."""
-    found = attempt(function, *case)
+def answered(
+    title: str, given: str, function: Callable, case: tuple, instead: tuple[str, ...] = ()
+) -> Attempt:
+    """Call a student's function; raise `CheckFailed` if it is a stub, raises or borrows."""
+    found = attempt(function, *case, instead=instead)
     if not found.attempted:
         raise CheckFailed(title, "not attempted", next="write the function's body")
     if found.error:
         raise CheckFailed(title, "raised", input=given, error=found.error, at=found.where)
+    if found.borrowed:
+        what = f"calls {', '.join(found.borrowed)} of labutils"
+        own = "that is there to go on with: write the function yourself"
+        raise CheckFailed(title, "wrong", input=given, got=what, likely=own)
     return found
 
 
-def attempt(function: Callable, *arguments: object) -> Attempt:
+def attempt(function: Callable, *arguments: object, instead: tuple[str, ...] = ()) -> Attempt:
     """Call a student's function with copies; a function elsewhere is asked to do that itself."""
     elsewhere = getattr(type(function), "attempt_elsewhere", None)
     if elsewhere is not None:
-        return elsewhere(function, *arguments)
+        return elsewhere(function, *arguments, instead=instead)
     given = copy.deepcopy(arguments)
     try:
-        result = function(*given)
+        with borrowing(instead) as borrowed:
+            result = function(*given)
     except Exception as error:
         said, where = first_line(error), _where(error)
         # PyTorch raises it too, for what it cannot compute.
         if isinstance(error, NotImplementedError) and ("NotImplementedError" in where or not said):
             return Attempt(attempted=False)
         return Attempt(error=type(error).__name__ + (f": {said}" if said else ""), where=where)
-    return Attempt(plain(result), changed_input=not same(given, arguments, exactly=True))
+    changed = not same(given, arguments, exactly=True)
+    return Attempt(plain(result), changed_input=changed, borrowed=tuple(sorted(borrowed)))
+
+
+@contextlib.contextmanager
+def borrowing(instead: tuple[str, ...]) -> Iterator[set[str]]:
+    """Note which of these functions of labutils a block calls, by whatever name or way.
+
+    The insides of labutils count too: functions with an underscore, what checks arguments, and
+    what knows the answers, where something outside of labutils calls them.
+    """
+    found: set[str] = set()
+
+    def note(frame: FrameType, event: str, _argument: object) -> None:
+        file, name = frame.f_code.co_filename, frame.f_code.co_name
+        if event == "call" and file.startswith(LABUTILS):
+            outside = frame.f_back and not frame.f_back.f_code.co_filename.startswith(LABUTILS)
+            inner = name.startswith("_") and not name.endswith("__")
+            inner = inner or file.endswith("given.py") or file.startswith(ANSWERS)
+            inner = inner and frame.f_code is not borrowing.__wrapped__.__code__  # its own end
+            if name in instead or (outside and inner):
+                found.add(name)
+
+    before = sys.getprofile()
+    threading.setprofile(note)
+    sys.setprofile(note)
+    try:
+        yield found
+    finally:
+        sys.setprofile(before)
+        threading.setprofile(None)
 
 
 def first_line(error: Exception) -> str:

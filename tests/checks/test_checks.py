@@ -5,6 +5,8 @@ import copy
 import functools
 import inspect
 import linecache
+import re
+import threading
 from collections import OrderedDict
 from types import SimpleNamespace
 
@@ -788,7 +790,7 @@ class Elsewhere:
     def __call__(self, *_inputs):
         raise AssertionError("called here")
 
-    def attempt_elsewhere(self, *inputs):
+    def attempt_elsewhere(self, *inputs, instead):
         return self.found(*inputs)
 
 
@@ -1076,3 +1078,64 @@ def test_notebook_carries_the_network_and_shows_failures_bare(shell, some_digits
         shell.run_cell("checks.magnitude_mask(lambda weight, amount: weight > 0)")
     expected = failure(MASK, lambda weight, amount: weight > 0)
     assert caught.stdout.splitlines() == expected._render_traceback_()
+
+
+def by_alias(weight, amount):
+    return vars(lab)["magnitude" + "_mask"](weight, amount)
+
+
+def in_a_thread(weight, amount):
+    found = []
+    thread = threading.Thread(target=lambda: found.append(lab.magnitude_mask(weight, amount)))
+    thread.start()
+    thread.join()
+    return found[0]
+
+
+def by_the_network(weight, amount):
+    network = nn.Sequential(nn.Linear(weight.numel(), 1))
+    network[0].weight.data = weight.flatten()[None]
+    return lab.prune_magnitude(network, amount)[0].weight.view(weight.shape) != 0
+
+
+def by_the_answers(weight, amount):
+    return masks._largest(weight.abs(), round(amount * weight.numel()))
+
+
+def defined_again():
+    """The lab's own function, its source copied into a cell."""
+    space = {**vars(inspect.getmodule(lab.magnitude_mask))}
+    exec(inspect.getsource(lab.magnitude_mask), space)
+    return space["magnitude_mask"]
+
+
+@pytest.mark.parametrize(
+    "function",
+    [lab.magnitude_mask, by_alias, in_a_thread, by_the_network, by_the_answers, defined_again()],
+)
+def test_what_does_the_exercise_instead_is_found_by_its_calls(function):
+    failed = failure(MASK, function)
+    assert failed.outcome == "wrong"
+    assert re.search(r"got +calls [\w, ]+ of labutils", str(failed))
+    assert "write the function yourself" in str(failed)
+
+
+def test_comparing_with_labutils_outside_of_ones_function_is_no_borrowing(capsys):
+    def own(weight, amount):
+        return mask_by_argsort(weight, amount)
+
+    weight = torch.tensor([1.0, 2.0])
+    assert own(weight, 0.5).equal(lab.magnitude_mask(weight, 0.5))
+    MASK(own)
+    assert "right" in capsys.readouterr().out
+
+
+def test_exercise_3_may_call_what_exercise_2_goes_on_with(capsys):
+    def joined(weights, amount):
+        sizes = [weight.numel() for weight in weights.values()]
+        mask = lab.magnitude_mask(torch.cat([w.flatten() for w in weights.values()]), amount)
+        parts = zip(weights.items(), mask.split(sizes), strict=True)
+        return {name: part.view(weight.shape) for (name, weight), part in parts}
+
+    GLOBAL(joined)
+    assert "right" in capsys.readouterr().out

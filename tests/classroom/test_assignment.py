@@ -4,16 +4,19 @@ import ast
 import copy
 import json
 import re
+from pathlib import Path
 
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell
 
 import labutils as lab
-from classroom.assignment import PROVIDED, SOURCE, columns, defined, parts
-from classroom.oddities import oddities, uses
+from classroom.assignment import SOURCE, columns, parts
+from classroom.oddities import oddities
 from classroom.restore import NotThisAssignment, read, restore
+from labutils import checks
 from labutils.checks.design import MIME
+from labutils.checks.verdict import Exercise
 
 PARTS = parts()
 BY_NAME = {part.name: part for part in PARTS}
@@ -82,10 +85,17 @@ def test_a_hidden_test_needs_nothing_but_the_students_functions(part):
     assert used & own
 
 
-def test_what_is_provided_is_there_and_no_solution_borrows_or_is_odd():
-    provided = {name for names in PROVIDED.values() for name in names}
-    assert provided <= set(dir(lab)) | {"recovery_steps", "training_steps", "load_smallest"}
-    assert [name for name in PROVIDED if uses(BY_NAME[name].source, PROVIDED[name])] == []
+def test_what_an_exercise_is_to_do_without_is_there_and_no_solution_is_odd():
+    everywhere = "".join(file.read_text() for file in Path(lab.__file__).parent.rglob("*.py"))
+    every = [value for value in vars(checks).values() if isinstance(value, Exercise)]
+    assert [check.__name__ for check in every if not check.instead] == ["choose_amounts"]
+    for check in every:
+        assert [name for name in check.instead if f"def {name}(" not in everywhere] == []
+    for number in range(1, 8):
+        own = [check for check in every if check.title.startswith(f"Exercise {number},")]
+        wanted = {name for check in own for name in check.instead} & set(dir(lab))
+        box = BY_NAME[f"ex{number}"].source.partition("*To be done without* ")[2]
+        assert set(re.findall(r"`lab\.(\w+)`", box)) == wanted
     assert not [clause for part in SOLUTIONS for clause in oddities(part.source)]
 
 
@@ -131,6 +141,22 @@ def test_cells_are_recognised_without_their_names(solved, strip):
     work = restored(solved)
     assert own_code(work) == {part.name: part.source for part in SOLUTIONS}
     assert (work.remarks == []) == (strip == "ids")
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_written_answers_are_found_by_their_questions_or_missed_aloud(solved, gone):
+    """As an editor leaves a notebook that keeps neither metadata nor ids."""
+    for place, cell in enumerate(solved.cells):
+        if cell.id.endswith("-answer"):
+            cell.source = f"My own words on {cell.id}."
+        cell.metadata, cell.id = {}, f"c{place}"
+    if gone:
+        solved.cells = [cell for cell in solved.cells if "on q2-answer" not in cell.source]
+    work = restored(solved)
+    answers = {s.part.name: s.cell.source for s in work.steps if s.part and s.part.kind == "answer"}
+    assert answers["q1-answer"] == "My own words on q1-answer."
+    assert answers["q2-answer"].startswith("My own words") != gone
+    assert work.unanswered == ["question 2"] * gone
 
 
 def test_the_first_of_two_cells_with_one_name_counts_and_the_other_still_runs(solved):
@@ -233,15 +259,9 @@ def test_half_a_character_and_metadata_of_any_kind_harm_nothing(solved):
         ("weight[mask] = 0\nself.x = 1\nnetwork.conv1.bias = None", []),
         ("not python (", []),
         ("!ls", []),
+        ("%matplotlib inline\nimport gc\nnetwork.eval()", []),
+        ("%time exec(code)\neval(text)", ["calls eval"]),
     ],
 )
 def test_odd_code_is_named_and_usual_code_is_not(code, expected):
     assert [clause for clause in oddities(code) if not clause.startswith("touches sys")] == expected
-
-
-def test_borrowed_functions_are_found_however_they_are_imported():
-    wanted = {"magnitude_mask"}
-    assert uses("from labutils import magnitude_mask as m", wanted)
-    assert uses("import labutils\nlabutils.magnitude.magnitude_mask(w, 1)", wanted)
-    assert not uses("def magnitude_mask(weight): return checks.magnitude_mask", wanted)
-    assert defined("def a():\n    def b(): pass\nclass C:\n    def d(self): pass") == ["a"]

@@ -1,5 +1,6 @@
 """A class is graded as by the command, with real nbgrader, in the real sandbox."""
 
+import ast
 import copy
 import json
 import os
@@ -8,6 +9,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import asdict
+from pathlib import Path
 from types import SimpleNamespace
 
 import nbformat
@@ -21,12 +23,12 @@ from submissions import USUAL, Class, command, grades, hashes
 
 from classroom import sandbox
 from classroom.assignment import NAME, PROJECT, SOURCE, parts
-from classroom.collect import Submission
+from classroom.collect import Submission, collect
 from classroom.examine import Mark, Result, course_file
-from classroom.grade import _Class, _hash, _limits
+from classroom.grade import _Class, _hash, _limits, _version
 from classroom.gradebook import Course
 from classroom.interrupt import Interrupts
-from classroom.records import Records, tell
+from classroom.records import Records, _status, tell
 from classroom.restore import restore
 from classroom.sandbox import Limits
 from labutils.base.writing import only_writer
@@ -107,6 +109,31 @@ def test_graders_see_the_marking_scheme_and_feedback_neither_it_nor_hidden_tests
     assert "**Marking scheme.**" in path.read_text()
 
 
+def test_two_of_one_name_in_two_downloads_are_two(graded, tmp_path):
+    """And a course graded when both were called the same is left alone, with a reason."""
+    records = Records(tmp_path)
+    for number, content in (("12345", b"1"), ("67890", b"2")):
+        path = tmp_path / number / f"Ann Lee_{number}_assignsubmission_file_" / f"{NAME}.ipynb"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(content)
+        (one,) = collect(tmp_path / number)
+        records.refuse_old([one])
+        records.keep(one, number, "", Result(problem="of no importance"))
+    assert records.students() == ["Ann-Lee-12345", "Ann-Lee-67890"]
+    assert records.read("Ann-Lee-67890")["latest"]["number"] == "67890"
+    (tmp_path / "Ann-Lee.json").write_text('{"latest": {}}')
+    with pytest.raises(ValueError, match=r"as of Ann-Lee: finish this course with the version"):
+        records.refuse_old([one])
+
+
+def test_a_missing_answer_is_in_the_status():
+    whole = SimpleNamespace(complete=True)
+    latest = {"problem": "", "unanswered": []}
+    assert _status({"latest": latest}, whole) == "done"
+    latest["unanswered"] = ["question 2"]
+    assert _status({"latest": latest}, whole).startswith("done, but no cell answers question 2")
+
+
 def test_a_second_run_grades_nothing_and_changes_nothing(graded):
     before = hashes(graded.course)
     count = len(USUAL)
@@ -142,6 +169,27 @@ def test_a_mark_by_hand_completes_the_grade_and_reaches_the_feedback(graded):
     row = graded.rows["answers"]
     assert (row["question 1"], row["total"], row["status"]) == ("3", "49", "done")
     assert "And what would make it faster?" in graded.feedback("answers")
+    # The mark stands as long as the answer says what it said.
+    same = "Zeros are stored like other numbers."
+    for answer, points, status in ((same, "3", "done"), (f"{same} Or not.", "", "needs marking")):
+        graded.hand_in("answers", "my lab (1).ipynb", graded.solved("12", q1_answer=answer))
+        graded.grade()
+        row = graded.rows["answers"]
+        assert (row["exercise 3"], row["question 1"], row["status"]) == ("0", points, status)
+
+
+def test_what_grading_does_not_use_may_change(graded, monkeypatch):
+    course = Course(graded.course)
+    known, read, parse = _version(course), Path.read_bytes, ast.parse
+    look = []
+    monkeypatch.setattr(Path, "read_bytes", lambda path: look.append(path.name) or read(path))
+    assert _version(course) == known
+    assert {"masks.py", "weights.py"} <= set(look)
+    assert not {"figures.py", "explorer.py", "comparison.py"} & set(look)
+    monkeypatch.setattr(Path, "read_bytes", lambda path: b'"""Other words."""\n' + read(path))
+    assert _version(course) == known
+    monkeypatch.setattr(ast, "parse", lambda code: parse(code + b"\nx = 1"))
+    assert _version(course) != known
 
 
 def test_what_nbgrader_fails_to_take_leaves_the_gradebook_as_it_was(graded, monkeypatch):
@@ -171,7 +219,7 @@ def test_one_student_whose_marks_cannot_be_recorded_does_not_stop_the_class(
 
     course, records = Course(graded.course), Records(tmp_path)
     monkeypatch.setattr(course, "record", refuse)
-    one = Submission("ada", "Ada", json.dumps(graded.blank).encode(), "ada.ipynb", None, ())
+    one = Submission("ada", "", "Ada", json.dumps(graded.blank).encode(), "ada.ipynb", None, ())
     going = _Class(course, records, "1", Limits(), False)
     (tmp_path / ".ada.result").write_text(json.dumps(asdict(Result())))
     going._finish(one, SimpleNamespace(exitcode=0), late=False, total=1)
