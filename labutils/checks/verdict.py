@@ -72,7 +72,7 @@ class Exercise:
         judge: Callable,
         title: str,
         cases: Callable[[], list[tuple]],
-        instead: tuple[str, ...] = (),
+        instead: tuple[str, ...] | None = (),
     ) -> None:
         functools.update_wrapper(self, judge)
         self.judge, self.cases, self.instead = judge, cases, instead
@@ -108,17 +108,18 @@ class Exercise:
 
 
 def exercise(
-    number: int, cases: Callable[[], list[tuple]], instead: tuple[str, ...] = ()
+    number: int, cases: Callable[[], list[tuple]], instead: tuple[str, ...] | None = ()
 ) -> Callable:
     """Turn a judge, called with the result and the inputs, into an `Exercise`.
 
-    Functions of labutils that do it `instead` of the student are not to be called.
+    Functions of labutils that do it `instead` of the student are not to be called; with None
+    nobody looks.
     """
     return lambda judge: Exercise(judge, f"Exercise {number}", cases, instead)
 
 
 def answered(
-    title: str, given: str, function: Callable, case: tuple, instead: tuple[str, ...] = ()
+    title: str, given: str, function: Callable, case: tuple, instead: tuple[str, ...] | None = ()
 ) -> Attempt:
     """Call a student's function; raise `CheckFailed` if it is a stub, raises or borrows."""
     found = attempt(function, *case, instead=instead)
@@ -133,7 +134,9 @@ def answered(
     return found
 
 
-def attempt(function: Callable, *arguments: object, instead: tuple[str, ...] = ()) -> Attempt:
+def attempt(
+    function: Callable, *arguments: object, instead: tuple[str, ...] | None = ()
+) -> Attempt:
     """Call a student's function with copies; a function elsewhere is asked to do that itself."""
     elsewhere = getattr(type(function), "attempt_elsewhere", None)
     if elsewhere is not None:
@@ -153,7 +156,7 @@ def attempt(function: Callable, *arguments: object, instead: tuple[str, ...] = (
 
 
 @contextlib.contextmanager
-def borrowing(instead: tuple[str, ...]) -> Iterator[set[str]]:
+def borrowing(instead: tuple[str, ...] | None) -> Iterator[set[str]]:
     """Note which of these functions of labutils a block calls, by whatever name or way.
 
     The insides of labutils count too: functions with an underscore, what checks arguments, and
@@ -171,6 +174,9 @@ def borrowing(instead: tuple[str, ...]) -> Iterator[set[str]]:
             if name in instead or (outside and inner):
                 found.add(name)
 
+    if instead is None:
+        yield found
+        return
     before = sys.getprofile()
     threading.setprofile(note)
     sys.setprofile(note)

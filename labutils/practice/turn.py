@@ -26,7 +26,7 @@ class Turn(Exercise):
         mistakes: dict[str, Callable],
         in_place: bool,
     ) -> None:
-        super().__init__(self._compare, "Your turn", cases)
+        super().__init__(self._compare, "Your turn", cases, instead=None)
         update_wrapper(self, right)
         self.right, self.mistakes, self.in_place = right, mistakes, in_place
         self.names = [*inspect.signature(right).parameters]
