@@ -10,6 +10,7 @@ from collections.abc import Iterable
 MOST = 5  # names in one line
 JOINER = "\u2060"  # takes no room and joins no words: nobody sees it
 # What opens a tag, a link, an image, or the definition of a link's address.
+_FORMULA = re.compile(r"""(?:^|[;,|\t\r\n"'])\s*(?=[=+@-])""")  # what precedes one
 _MARKUP = re.compile(r"<(?=[A-Za-z/!?])|\](?=[(\[:])")
 
 
@@ -26,12 +27,13 @@ def printable(text: str) -> str:
 
 
 def spreadsheet_cell(text: str) -> str:
-    """Return text that no spreadsheet takes for a formula.
+    """Return text in which no spreadsheet takes a part for a formula, whatever parts its cells.
 
-    >>> spreadsheet_cell("=1+1"), spreadsheet_cell("1+1")
-    ("'=1+1", '1+1')
+    >>> spreadsheet_cell("=1+1"), spreadsheet_cell("1+1"), spreadsheet_cell("Ada; =1+1")
+    ("'=1+1", '1+1', "Ada; '=1+1")
     """
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+    marked = _FORMULA.sub(r"\g<0>'", text)
+    return f"'{marked}" if text[:1] in ("\t", "\r") else marked
 
 
 def markdown(text: str) -> str:
