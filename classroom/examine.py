@@ -11,13 +11,14 @@ import functools
 import io
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
 from torch import nn
 
 import labutils as lab
+from classroom import sandbox
 from classroom.assignment import NAME, Part, parsed, parts
 from classroom.harmless import some
 from classroom.oddities import oddities
@@ -26,11 +27,12 @@ from classroom.sandbox import Limits
 from classroom.session import OutOfTime, Session
 from classroom.values import unpack
 from labutils import checks
-from labutils.base.structure import fingerprint
+from labutils.base.structure import describe, fingerprint
 from labutils.checks.design import MIME
 from labutils.checks.verdict import Attempt
 
 DESIGN = "design_network"
+NEAR = 0.05  # share of a network's size by which another differs that was made of it
 
 
 @dataclass
@@ -108,10 +110,10 @@ def digits() -> lab.Digits:
 
 
 @functools.cache
-def shipped() -> dict[str, str]:
-    """Return the files of small networks that students have, by fingerprint."""
+def shipped() -> dict[str, nn.Module]:
+    """Return the small networks that students have, by the names of their files."""
     files = sorted((lab.lab_home() / "models" / "smallest").glob("*.pth"))
-    return {fingerprint(lab.load_model(path)): f"models/smallest/{path.name}" for path in files}
+    return {f"models/smallest/{path.name}": lab.load_model(path) for path in files}
 
 
 def course_file(course: Path, kind: str) -> Path:
@@ -155,36 +157,45 @@ class _Examiner:
     def _grade(self, part: Part, step: Step) -> Mark:
         """Run a check, hidden tests included, on the answers of the student's functions."""
         wanted = [f for f in self.by_function if f in _names(part.source)]
+        if wanted == [DESIGN]:
+            return self._design(part, self._stand_in(DESIGN, step))
         stand_ins = {function: self._stand_in(function, step) for function in wanted}
+        mark = self._check(part, stand_ins)
+        self.result.remarks += [
+            f"{self.by_function[function]} calls {some(stand_in.borrowed)} of labutils"
+            for function, stand_in in stand_ins.items()
+            if stand_in.borrowed
+        ]
+        return mark
+
+    def _check(self, part: Part, stand_ins: dict[str, Elsewhere]) -> Mark:
         space = {"lab": lab, "checks": checks, "torch": torch, "digits": digits(), **stand_ins}
         try:
             value, told = _run_check(part.source, space)
         except checks.CheckFailed as failure:
-            self.result.remarks += [
-                f"{self.by_function[function]} calls {some(stand_in.borrowed)} of labutils"
-                for function, stand_in in stand_ins.items()
-                if stand_in.borrowed
-            ]
-            return Mark(failure.outcome, 0, self._told(failure, wanted))
+            return Mark(failure.outcome, 0, self._told(failure, list(stand_ins)))
         points = part.points if value is None else min(max(float(value), 0.0), part.points)
-        if DESIGN in stand_ins:
-            return self._design(stand_ins[DESIGN].answer, points, told)
         return Mark("right", points, told)
 
-    def _design(self, network: nn.Module, points: float, told: str) -> Mark:
-        """Say what a network is worth on the test images; remark what is odd about it."""
-        self.result.network = fingerprint(network)
-        known = shipped().get(self.result.network)
-        if known:
-            self.result.remarks.append(f"the network is {known}")
-            return Mark("wrong", 0, "This network came with labutils: make one yourself.")
-        chosen_on, unseen = (lab.evaluate(network, s) for s in (digits().validation, digits().test))
-        if chosen_on.interval[0] > unseen.interval[1]:  # by more than 95% intervals allow
-            self.result.remarks.append(
-                f"the network is right for {chosen_on.accuracy:.1%} of the validation images but "
-                f"{unseen.accuracy:.1%} of the test images: was it trained on the former?"
-            )
-        return Mark("right", points, f"{told}On the 10,000 test images it is right for {unseen}.\n")
+    def _design(self, part: Part, handed_in: Elsewhere) -> Mark:
+        """Judge a network apart: one that is too large or too slow costs its exercise alone."""
+        attempt = handed_in.attempt_elsewhere(digits(), instead=())
+        ready = Elsewhere(DESIGN, lambda _digits, instead: attempt)
+
+        def judged() -> dict:
+            mark = self._check(part, {DESIGN: ready})
+            if mark.outcome != "right":
+                return {"mark": asdict(mark), "network": "", "remarks": []}
+            return _worth(attempt.result, mark)
+
+        limits = self.session.limits
+        found, why = sandbox.apart(judged, limits.cell, limits.memory)
+        if found is None:
+            what = f"{DESIGN}: wrong\n  got       a network whose evaluation {why}"
+            return Mark("wrong", 0, what)
+        self.result.network = found["network"]
+        self.result.remarks += found["remarks"]
+        return Mark(**found["mark"])
 
     def _stand_in(self, function: str, step: Step) -> Elsewhere:
         if function != DESIGN:
@@ -208,6 +219,33 @@ class _Examiner:
             if error and "NameError: there is no function" in text:
                 return f"{text}\n  because   the cell that defines it failed: {error}"
         return text
+
+
+def _worth(network: nn.Module, mark: Mark) -> dict:
+    """Say what a network is worth on the test images; remark what is odd about it."""
+    known = next((name for name, other in shipped().items() if _near(network, other)), "")
+    if known:
+        mark = Mark("wrong", 0, "This network came with labutils: make one yourself.")
+        return {"mark": asdict(mark), "network": "", "remarks": [f"the network is {known}"]}
+    chosen_on, unseen = (lab.evaluate(network, s) for s in (digits().validation, digits().test))
+    remarks = []
+    if chosen_on.interval[0] > unseen.interval[1]:  # by more than 95% intervals allow
+        remarks.append(
+            f"the network is right for {chosen_on.accuracy:.1%} of the validation images but "
+            f"{unseen.accuracy:.1%} of the test images: was it trained on the former?"
+        )
+    mark.text += f"On the 10,000 test images it is right for {unseen}.\n"
+    return {"mark": asdict(mark), "network": fingerprint(network), "remarks": remarks}
+
+
+def _near(one: nn.Module, other: nn.Module) -> bool:
+    """Whether two networks differ by some small changes to their numbers alone."""
+    if describe(one) != describe(other):
+        return False
+    pairs = zip(one.state_dict().values(), other.state_dict().values(), strict=True)
+    apart = sum(float((a - b).double().square().sum()) for a, b in pairs)
+    size = sum(float(tensor.double().square().sum()) for tensor in other.state_dict().values())
+    return apart < (NEAR**2) * size
 
 
 def _run_check(source: str, space: dict) -> tuple[object, str]:

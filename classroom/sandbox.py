@@ -5,11 +5,15 @@ models to read, an empty /tmp to write, no network, no other process, no home, n
 """
 
 import contextlib
+import json
 import os
 import resource
+import selectors
 import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,6 +86,42 @@ def limit_addresses(limits: Limits) -> None:
     """Bound this process's memory; four times, since PyTorch takes addresses it never fills."""
     with contextlib.suppress(ValueError, OSError):  # macOS has no such limit
         resource.setrlimit(resource.RLIMIT_AS, (4 * limits.memory, 4 * limits.memory))
+
+
+def apart(work: Callable[[], dict], seconds: float, memory: int) -> tuple[dict | None, str]:
+    """Do some work in a copy of this process; return what it gave, or why it gave nothing.
+
+    Parameters
+    ----------
+    work : gives what JSON can hold; it may loop, fill the memory or end its process
+    seconds, memory : how long it may take, and how many bytes more than there are in use
+    """
+    if not sys.platform.startswith("linux"):
+        return work(), ""
+    here, there = os.pipe()
+    child = os.fork()
+    if child == 0:
+        with contextlib.suppress(BaseException), open(there, "wb") as pipe:
+            most = psutil.Process().memory_info().vms + memory
+            resource.setrlimit(resource.RLIMIT_AS, (most, most))
+            pipe.write(json.dumps(work()).encode(errors="replace"))
+        os._exit(0)
+    os.close(there)
+    until, said = time.monotonic() + seconds, b""
+    with open(here, "rb", buffering=0) as pipe, selectors.DefaultSelector() as waiting:
+        waiting.register(pipe, selectors.EVENT_READ)
+        while waiting.select(max(0, until - time.monotonic())):
+            part = pipe.read(1 << 16)
+            said += part
+            if not part:
+                break
+        else:
+            kill(child)
+    os.waitpid(child, 0)
+    if not said.endswith(b"}"):
+        late = time.monotonic() >= until
+        return None, f"took longer than {seconds:g} s" if late else "took more memory than there is"
+    return json.loads(said), ""
 
 
 def stop(process: subprocess.Popen) -> None:

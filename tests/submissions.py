@@ -20,8 +20,10 @@ from pathlib import Path
 from unittest.mock import patch
 
 import nbformat
+import torch
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output, new_raw_cell
+from torch import nn
 
 import labutils as lab
 from classroom import grade
@@ -30,6 +32,7 @@ from classroom.examine import course_file
 from classroom.gradebook import Course
 from classroom.values import pack
 from labutils.checks.design import MIME
+from labutils.device import load_smallest
 
 MARKER = re.compile(r"^\s*### (BEGIN|END) SOLUTION\n?", re.MULTILINE)
 POINTS = {f"exercise {n}": p for n, p in enumerate((10, 12, 12, 12, 10, 14, 12, 10), 1)}
@@ -168,10 +171,27 @@ def learns_by_heart(desk: Desk) -> NotebookNode:
     network = lab.prune_magnitude(lab.prune_filters(lab.load_pretrained(0), 0.6), 0.77)
     shown = lab.Digits(digits.validation, digits.validation, digits.test)
     lab.fine_tune(network, shown, epochs=10, progress=False)
-    notebook = desk.solved("")
+    return hands_in(desk, network, "")
+
+
+def hands_in(desk: Desk, network: nn.Module, exercises: str) -> NotebookNode:
+    """Return a notebook with these exercises solved that carries this network."""
+    notebook = desk.solved(exercises)
     check = next(cell for cell in notebook.cells if cell.id == "ex8-check")
     check.outputs = [new_output("display_data", {"text/plain": "", MIME: pack(network)})]
     return notebook
+
+
+def moved(network: nn.Module) -> nn.Module:
+    """Return a network of which one bias is another number."""
+    with torch.no_grad():
+        network.fc2.bias[0] += 0.001
+    return network
+
+
+def huge(side: int) -> nn.Module:
+    """Return a network that makes images of so many pixels a side."""
+    return nn.Sequential(nn.Upsample(side), nn.AvgPool2d(side), nn.Flatten(), nn.Linear(1, 10))
 
 
 def noisy(desk: Desk) -> NotebookNode:
@@ -393,6 +413,11 @@ USUAL = {
               "ex3-solution calls _largest of labutils"),
         ("calls magnitude_mask of labutils", "write the function yourself"),
     ),
+    "moves one number": Student(
+        lambda desk: hands_in(desk, moved(load_smallest(99.0)), "1"), "1",
+        ("the network is models/smallest/simple_cnn_99.0.pth",),
+        ("This network came with labutils",),
+    ),
     "compares with the lab": Student(
         lambda desk: desk.solved("2", ex2_solution=desk.solutions["ex2-solution"] + (
             "\n\nw = torch.randn(9)\n"
@@ -416,6 +441,14 @@ USUAL = {
     ),
 }  # fmt: skip
 HOSTILE = {
+    "a network that fills the memory": Student(
+        lambda desk: hands_in(desk, huge(9000), "1"), "1",
+        told=("design_network: wrong", "an answer N x 10"),
+    ),
+    "a network that takes for ever": Student(
+        lambda desk: hands_in(desk, huge(1200), "1"), "1",
+        told=("a network whose evaluation took longer than 2 s",),
+    ),
     "ends its process": Student(
         lambda desk: desk.solved("12", (
             STUBBORN,  # the first: see Impatient
