@@ -445,10 +445,6 @@ HOSTILE = {
         lambda desk: hands_in(desk, huge(9000), "1"), "1",
         told=("design_network: wrong", "an answer N x 10"),
     ),
-    "a network that takes for ever": Student(
-        lambda desk: hands_in(desk, huge(1200), "1"), "1",
-        told=("a network whose evaluation took longer than 2 s",),
-    ),
     "ends its process": Student(
         lambda desk: desk.solved("12", (
             STUBBORN,  # the first: see Impatient

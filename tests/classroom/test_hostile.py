@@ -1,6 +1,8 @@
 """Hostile submissions cost themselves only: graded by real nbgrader, in the real sandbox."""
 
+import os
 import re
+import time
 from dataclasses import replace
 
 import pytest
@@ -40,10 +42,10 @@ class Impatient(Session):
         finally:
             self.limits = patience
 
-    def call(self, function, *arguments, seconds=None):
+    def call(self, function, *arguments, seconds=None, **options):
         if function in self.endless:
             seconds = self.limits.call / 1800
-        return super().call(function, *arguments, seconds=seconds)
+        return super().call(function, *arguments, seconds=seconds, **options)
 
 
 def outside() -> dict[str, str]:
@@ -79,3 +81,16 @@ def test_all_that_was_seen_of_the_outside_is_nothing(graded):
 
 def test_nothing_outside_the_sandboxes_changed(graded):
     assert {**hashes(graded.submissions), **outside()} == graded.before
+
+
+@pytest.mark.parametrize(
+    ("work", "seconds", "gives"),
+    [
+        (lambda: {"a": "ä"}, 3600, ({"a": "ä"}, "")),
+        (lambda: time.sleep(3600), 0.2, (None, "took longer than 0.2 s")),
+        (lambda: {"size": len(bytes(10**10))}, 3600, (None, "took more memory than there is")),
+        (lambda: os._exit(0), 3600, (None, "took more memory than there is")),
+    ],
+)
+def test_work_apart_costs_itself_alone(work, seconds, gives):
+    assert sandbox.apart(work, seconds, 10**9) == gives
