@@ -155,3 +155,11 @@ def test_explorer_of_filters(model, few):
     assert list(explorer.view.detail.times) == [1, 64]
     slim = lab.prune_filters(model, 0.7)
     assert explorer.view.evaluation.correct == lab.evaluate(slim, few.validation).correct
+
+
+def test_half_of_the_filters_is_what_prune_filters_leaves(model, few):
+    explorer = lab.pruning_explorer(model, few, part="validation", remove="filters")
+    explorer.amount.value = 50
+    explorer.finish()
+    assert explorer.view.exact
+    assert explorer.view.evaluation == lab.evaluate(lab.prune_filters(model, 0.5), few.validation)
