@@ -197,3 +197,11 @@ def test_goal_and_the_best_so_far(model, few, remove, goal, rule, met, missed):
     assert explorer.view.evaluation.accuracy > best
     assert ": not met; " in explorer.view.goal
     assert explorer.view.goal.endswith(f"your best: {best:.2%}")
+
+
+def test_half_of_the_filters_is_what_prune_filters_leaves(model, few):
+    explorer = lab.pruning_explorer(model, few, part="validation", remove="filters")
+    explorer.amount.value = 50
+    explorer.finish()
+    assert explorer.view.exact
+    assert explorer.view.evaluation == lab.evaluate(lab.prune_filters(model, 0.5), few.validation)
