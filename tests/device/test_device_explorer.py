@@ -54,6 +54,17 @@ def test_a_drawn_digit(explorer):
     assert explorer.answer.image.max() < one.max()
 
 
+def test_what_the_page_sends_is_read(explorer):
+    explorer.source.value = DRAW
+    data = {"method": "update", "state": {}, "buffer_paths": [["pixels"]]}
+    for kind in (memoryview, bytearray, bytes):  # which of them comes depends on the versions
+        explorer.pad.pixels = b""
+        sent = kind(drawing(15, 95, 50, 60))
+        explorer.pad._handle_msg({"content": {"data": data}, "buffers": [sent]})
+        assert explorer.pad.pixels == sent
+        assert torch.equal(explorer.answer.image, device.as_digit(bytes(sent)))
+
+
 def test_drawings_become_what_mnist_holds():
     image = device.as_digit(drawing(0, 20, 100, 112))  # small and in a corner
     ink = image[0] > image.min()
