@@ -10,8 +10,8 @@ def _layers() -> list[tuple]:
     drawn = torch.randn(4, 6, generator=torch.Generator().manual_seed(0))
     return [
         (torch.tensor([[1.27, -0.648, 0.304]]),),
-        (torch.tensor([[1.27, -0.648, 0.304], [0.1, -0.254, 0.051]]),),
-        (torch.tensor([[0.0, 0.0], [0.5, -1.0]]),),
+        (torch.tensor([[1.27, -0.648, 0.304], [0.1, -0.254, 0.052]]),),
+        (torch.tensor([[0.0, 0.0], [0.6, -1.0]]),),
         (drawn * torch.tensor([[1.0], [0.1], [0.0], [5.0]]),),
     ]
 
