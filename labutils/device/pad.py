@@ -20,7 +20,7 @@ class Pad(anywidget.AnyWidget):
     """The field. ``pixels`` holds what was drawn as bytes, row by row; empty if nothing."""
 
     _esm = Path(__file__).with_name("pad.js")
-    pixels = traitlets.Bytes(b"").tag(sync=True)
+    pixels = traitlets.Bytes(b"").tag(sync=True, from_json=lambda sent, _pad: bytes(sent))
     cleared = traitlets.Int(0).tag(sync=True)  # how often: a change tells the page to wipe
 
     def clear(self) -> None:

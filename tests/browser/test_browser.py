@@ -1,5 +1,6 @@
 """The lessons as a student meets them: a real JupyterLab, a real browser, a real kernel."""
 
+import math
 import re
 
 import pytest
@@ -302,17 +303,24 @@ def test_digit_on_two_machines(page, digits):
     field = explorer.get_by_role("img", name="Draw a digit here")
     field.hover()  # waits until nothing moves any more
     box = field.bounding_box()
-    x, y = box["x"] + box["width"] / 2, box["y"]
-    page.mouse.move(x, y + 30)
-    page.mouse.down()
-    page.mouse.move(x, y + 190, steps=10)
-    page.mouse.up()
-    wait_for_figures(explorer, read="1", same="bit for bit the same")
-    screenshot(page, "device")
-    ink = "node => node.getContext('2d').getImageData(0, 0, 112, 112).data.some(v => v > 0)"
-    assert field.evaluate(ink)
-    explorer.get_by_role("button", name="Clear").click()
     empty = digit_png(device.as_digit(bytes(112 * 112)))
+    preview = explorer.get_by_role("img", name="the image that is read")
     explorer.locator(f"img[src='{empty}']").wait_for()
-    page.wait_for_function(f"node => !({ink})(node)", arg=field.element_handle())
+    turns = [math.radians(10 * step - 90) for step in range(37)]
+    seven = [(60, 40), (164, 40), (96, 190)]
+    zero = [(112 + 48 * math.cos(turn), 112 + 76 * math.sin(turn)) for turn in turns]
+    ink = "node => node.getContext('2d').getImageData(0, 0, 112, 112).data.some(v => v > 0)"
+    for read, points in (("7", seven), ("0", zero)):
+        page.mouse.move(box["x"] + points[0][0], box["y"] + points[0][1])
+        page.mouse.down()
+        for x, y in points[1:]:
+            page.mouse.move(box["x"] + x, box["y"] + y, steps=10)
+        page.mouse.up()
+        wait_for_figures(explorer, read=read, same="bit for bit the same")
+        assert preview.get_attribute("src") != empty
+        assert field.evaluate(ink)
+        screenshot(page, "device")
+        explorer.get_by_role("button", name="Clear").click()
+        explorer.locator(f"img[src='{empty}']").wait_for()
+        page.wait_for_function(f"node => !({ink})(node)", arg=field.element_handle())
     assert no_problem_shown(page)

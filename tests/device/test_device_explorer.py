@@ -1,5 +1,8 @@
 """The widget that reads one digit on two machines, and the field to draw in."""
 
+import itertools
+import math
+
 import pytest
 import torch
 
@@ -54,6 +57,17 @@ def test_a_drawn_digit(explorer):
     assert explorer.answer.image.max() < one.max()
 
 
+def test_what_the_page_sends_is_read(explorer):
+    explorer.source.value = DRAW
+    data = {"method": "update", "state": {}, "buffer_paths": [["pixels"]]}
+    for kind in (memoryview, bytearray, bytes):  # which of them comes depends on the versions
+        explorer.pad.pixels = b""
+        sent = kind(drawing(15, 95, 50, 60))
+        explorer.pad._handle_msg({"content": {"data": data}, "buffers": [sent]})
+        assert explorer.pad.pixels == sent
+        assert torch.equal(explorer.answer.image, device.as_digit(bytes(sent)))
+
+
 def test_drawings_become_what_mnist_holds():
     image = device.as_digit(drawing(0, 20, 100, 112))  # small and in a corner
     ink = image[0] > image.min()
@@ -63,6 +77,36 @@ def test_drawings_become_what_mnist_holds():
     assert (rows[0], columns[0]) == (4, 8)  # centred
     empty = device.as_digit(bytes(SIDE * SIDE))
     assert empty.unique().numel() == 1
+
+
+FOUR = [(66, 98), (66, 16), (30, 66), (86, 66)]
+FIVE = [(80, 18), (40, 18), (38, 50), (62, 50), (76, 64), (74, 86), (56, 96), (36, 88)]
+
+
+def stroke(corners, turned=0.0, size=1.0):
+    """What a pen of the field's width draws along corners, turned clockwise and shrunk."""
+    turn, middle = math.radians(turned), torch.tensor([SIDE / 2, SIDE / 2])
+    matrix = torch.tensor([[math.cos(turn), math.sin(turn)], [-math.sin(turn), math.cos(turn)]])
+    corners = size * (torch.tensor(corners) - middle) @ matrix + middle
+    place = torch.cartesian_prod(torch.arange(SIDE), torch.arange(SIDE)).flip(1) + 0.5
+    ink = torch.zeros(SIDE * SIDE, dtype=torch.bool)
+    for start, end in itertools.pairwise(corners):
+        way = end - start
+        along = ((place - start) @ way / way.dot(way)).clamp(0, 1)
+        ink |= (place - start - along[:, None] * way).norm(dim=1) < 4.5
+    return (255 * ink).byte().numpy().tobytes()
+
+
+def test_the_drawings_that_the_lesson_asks_for_are_misread(quantized, calibration):
+    small = [device.quantize_int8(device.load_smallest(p), calibration) for p in (99.3, 99.0)]
+    for network in (lab.load_pretrained(), quantized, *small):
+
+        def read(*drawing, network=network):
+            return int(network(device.as_digit(stroke(*drawing))[None]).argmax())
+
+        assert [read(FOUR), read(FOUR, 40), read(FOUR, 50)] == [4, 8, 8]
+        assert read(FIVE) == 5
+        assert 5 not in [read(FIVE, 0, size) for size in (0.12, 0.16, 0.2)]
 
 
 @pytest.mark.parametrize("corner", [(0, 1, 0, 1), (0, 112, 0, 112), (0, 112, 55, 56)])
