@@ -150,7 +150,8 @@ def page(answer: Answer) -> str:
         'color: var(--jp-ui-font-color1, black)">'
         f'<img alt="the image that is read" src="{digit_png(answer.image)}" '
         'style="width: 140px; image-rendering: pixelated; border: 1px solid gray">'
-        f'<table style="font-variant-numeric: tabular-nums"><tr><th style="{TIGHT}">digit</th>{head}</tr>{rows}</table>'
+        f'<table style="font-variant-numeric: tabular-nums"><tr><th style="{TIGHT}">digit</th>'
+        f"{head}</tr>{rows}</table>"
         f'<div style="max-width: 320px" aria-live="polite">{_verdict(answer)}{known}<br>'
         f"{escape(answer.cost)}</div></div>"
     )
