@@ -174,7 +174,13 @@ def _exported(model: nn.Module, images: Tensor) -> bytes:
         dynamo=True,
         verbose=False,
     )
-    return program.model_proto.SerializeToString()
+    proto = program.model_proto
+    # What the exporter notes beside the network, the paths of this machine's files among it.
+    graph = proto.graph
+    values = (*graph.input, *graph.output, *graph.value_info, *graph.initializer)
+    for part in (proto, graph, *graph.node, *values, *proto.functions):
+        part.ClearField("metadata_props")
+    return proto.SerializeToString()
 
 
 def _answering(content: bytes, threads: int) -> Callable[[Tensor], Tensor]:

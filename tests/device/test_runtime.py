@@ -41,6 +41,13 @@ def test_zeros_save_nothing_but_zip_well(files):
     assert half < dense / 3
 
 
+def test_file_says_nothing_of_the_machine_it_was_made_on(files):
+    for path in files.values():
+        content = path.read_bytes()
+        assert b".py" not in content
+        assert b"pkg.torch" not in content
+
+
 def test_file_of_onnx_int8(files, digits, calibration, tmp_path):
     path = device.quantize_onnx(files["dense"], tmp_path / "int8.onnx", calibration)
     onnx.checker.check_model(onnx.load(path))
