@@ -8,4 +8,5 @@ Your turn, cross_entropy: wrong
 """
 
 # ruff: noqa: F401  (names only)
+from labutils.practice.recovery import equal_steps, put_zeros_back, ticket
 from labutils.practice.training import cross_entropy
