@@ -46,6 +46,8 @@ def test_sliders_list_what_qualifies(table):
     assert f'data-figure="qualify">{len(table)}<' in widget.page.value
     widget.kilobytes.value = 100
     assert widget.found["kB"].max() <= 100
+    small = table[table["bytes_compressed"] <= 100_000]
+    assert widget.found["accuracy"].iloc[0] == small["accuracy"].max()
     assert widget.page.value == chooser.list_page(widget.found, len(table))
     widget.milliseconds.value = 0
     assert "Loosen a limit" in widget.page.value
