@@ -1,4 +1,4 @@
-"""How does a lesson answer what its reader wrote? As the assignment does; but it goes on."""
+"""How does a lesson answer what its reader wrote? As the assignment does."""
 
 import contextlib
 import copy
@@ -9,11 +9,11 @@ from functools import partial, update_wrapper
 import torch
 from torch import Tensor, nn
 
-from labutils.checks.verdict import CheckFailed, Exercise, Wrong, likely, same, show
+from labutils.checks.verdict import Exercise, Wrong, likely, same, show
 
 
 class Turn(Exercise):
-    """A check of a lesson, made by the decorator `turn`: it prints its verdict, and never raises.
+    """A check of a lesson, made by the decorator `turn`.
 
     What the reader's function gives is compared with what the decorated one gives; each of the
     `mistakes` is a function too, that gives what the mistake gives.
@@ -32,12 +32,9 @@ class Turn(Exercise):
         self.names = [*inspect.signature(right).parameters]
         self.title = f"Your turn, {right.__name__}"
 
-    def __call__(self, function: Callable, cases: Iterable[tuple] | None = None) -> None:
-        """Try the function and print what came of it: not attempted, raised, wrong or right."""
-        try:
-            super().__call__(self._tried(function) if callable(function) else function, cases)
-        except CheckFailed as told:
-            print(told)
+    def examine(self, function: Callable, cases: Iterable[tuple] | None = None) -> None:
+        """Try the function; what it makes of its first argument, if it works in place."""
+        super().examine(self._tried(function) if callable(function) else function, cases)
 
     def _tried(self, function: Callable) -> Callable:
         return partial(changed, function) if self.in_place else function

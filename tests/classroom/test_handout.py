@@ -267,20 +267,18 @@ def test_notebook_is_what_grading_expects_with_a_stub_for_every_solution(student
     nbformat.validate(students)
 
 
-def test_blank_notebook_fails_at_its_checks_and_nowhere_else(blank, unpacked, students):
-    result, ran = blank
-    said = {cell.id: errors(cell) for cell in ran.cells if errors(cell)}
-    assert list(said) == CHECKS
-    for check, texts in said.items():
-        assert re.match(rf"Exercise {check[2]}, \w+: not attempted\n", *texts)
+def test_blank_notebook_runs_to_its_end_and_every_check_says_what_it_is(blank, unpacked):
+    _, ran = blank
+    assert [cell.id for cell in ran.cells if errors(cell)] == []
+    by_id = {cell.id: cell for cell in ran.cells}
+    for check in CHECKS:
+        said = "".join(o.get("text", "") for o in by_id[check].outputs)
+        assert re.match(rf"Exercise {check[2]}, \w+: not attempted\n", said)
     first = [cell.id for cell in ran.cells].index("ex1-check")
     outputs = [o for cell in ran.cells[: first + 1] for o in cell.get("outputs", [])]
     assert "stderr" not in [o.get("name") for o in outputs]
     where = Path(ran.cells[-1].outputs[0].data["text/plain"].strip("'"))
     assert where.resolve() == (unpacked / "labutils" / "__init__.py").resolve()
-    visible = {cell.source for cell in students.cells if cell.id in CHECKS}
-    assert {cell["source"] for cell in result["failed"]} == {*visible, "YOUR ANSWER HERE"}
-    assert result.keys() == {"failed"}
 
 
 def test_validator_accepts_the_solved_notebook(unpacked, students, source):
