@@ -27,6 +27,8 @@ ANSWERS = tuple(LABUTILS + place for place in (f"checks{os.sep}", f"practice{os.
 FOLDERS = (*(Path(p).parents[1] for p in (__file__, torch.__file__)), sysconfig.get_path("stdlib"))
 NOT_THE_STUDENTS = (*(f"{folder}{os.sep}" for folder in FOLDERS), "<frozen")
 SMALL = 16  # elements of a tensor that is shown in full
+BODY = "write the function's body in place of the line `raise NotImplementedError`"
+NOTHING = "no `return`, or the return of a call that gives nothing, as print() or list.sort()"
 WIDEST = 160  # characters of one value
 
 
@@ -101,7 +103,7 @@ class Exercise:
         found = answered(self.title, given, function, case, self.instead)
         try:
             if found.result is None:
-                raise Wrong("a value", "None", "the function ends without a `return`")
+                raise Wrong("a value", "None", NOTHING)
             self.judge(found.result, *case)
             if found.changed_input:
                 copied = "work on a copy: tensor.clone(), copy.deepcopy(network)"
@@ -139,7 +141,7 @@ def answered(
     """Call a student's function; raise `CheckFailed` if it is a stub, raises or borrows."""
     found = attempt(function, *case, instead=instead)
     if not found.attempted:
-        raise CheckFailed(title, "not attempted", next="write the function's body")
+        raise CheckFailed(title, "not attempted", next=BODY)
     if found.error:
         raise CheckFailed(title, "raised", input=given, error=found.error, at=found.where)
     if found.borrowed:

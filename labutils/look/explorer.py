@@ -119,6 +119,7 @@ class PruningExplorer(Controls):
                     self.layer_amounts[name].value = round(100 * share)
         self.layer_box.layout.display = "" if own else "none"
         self.amount.disabled = own
+        self.amount.layout.display = "none" if own else ""
         self._answer()
 
     def _reset(self, _button: ipywidgets.Button) -> None:
@@ -156,10 +157,14 @@ class PruningExplorer(Controls):
         met = self.views.meets(view, self.goal)
         if met and view.exact and view.setting.scope == "own":
             self.best = max(self.best or view, view, key=lambda seen: seen.evaluation.accuracy)
-        mine = f"{self.best.evaluation.accuracy:.2%}" if self.best else "none yet"
+        mine = "none yet (shares of your own count)"
+        if self.best:
+            setting = self.best.setting
+            shares = ", ".join(f"{name} {share:.2f}" for name, share in setting.layers)
+            mine = f"{self.best.evaluation.accuracy:.2%} ({setting.method}; {shares})"
         return (
-            f"{self.views.aim.format(self.goal)}: {'met' if met else 'not met'}; "
-            f"{self.views.rule}: {self.rival.accuracy:.2%}; your best: {mine}"
+            f"{self.views.aim.format(self.goal)}: {'met' if met else 'not met'}; {self.views.rule} "
+            f"({self.views.start.method}), just so: {self.rival.accuracy:.2%}; your best: {mine}"
         )
 
     def _rest(self) -> Iterator[None]:

@@ -17,6 +17,7 @@ from labutils.look.widgets import html_table
 
 GUESSES: dict[str, "Guess"] = {}  # of this kernel, by question, in the order they were asked
 NEAR = 0.02  # of the range: so close a guess counts as right
+RUN = "<em>Run this cell to give your guess.</em>"  # where no field can be shown
 LEFT = "<style>.lab-guess > .widget-label { text-align: left }</style>"
 WIDTH, HEIGHT = 160, 16  # of a line in the summary, in pixels
 
@@ -92,9 +93,10 @@ class Guess:
         self.truth: float | str | None = None
         self.line = DisplayHandle()  # what was guessed, in words
         style, layout = {"description_width": "initial"}, {"width": "min(100%, 420px)"}
-        layout |= {"flex_flow": "column", "align_items": "stretch"}  # a name above its field
-        name = f"{question}, {unit}" if unit else question
-        kind, options = ipywidgets.Text, {"placeholder": "a number"}
+        layout |= {"flex_flow": "column", "align_items": "stretch", "height": "auto"}  # name above
+        ends = f"{_number(span[0])} to {_number(span[1])} " if span else ""
+        name = f"{question}, {ends}{unit}".strip(", ")
+        kind, options = ipywidgets.Text, {"placeholder": "a number, as 1234.5"}
         if choices:
             kind, options = ipywidgets.ToggleButtons, {"options": choices, "value": None}
             style |= {"button_width": "auto"}
@@ -115,7 +117,7 @@ class Guess:
         self.field.observe(self._moved, "value")
         left = ipywidgets.HTML(LEFT, layout={"display": "none"})  # holds for the page all the same
         kept = ipywidgets.VBox([left, self.field])._repr_mimebundle_()
-        kept |= {"text/plain": self.question, "text/html": f"<p>{escape(self.question)}?</p>"}
+        kept |= {"text/plain": self.question, "text/html": f"<p>{escape(self.question)}? {RUN}</p>"}
         display(kept, raw=True)
         self.line.display(**self._said())
 
@@ -132,8 +134,8 @@ class Guess:
             return ""
         return f"\n\n**Your guess** for *{self.question}*: {self.written(self.value)}. {self.apart}"
 
-    def written(self, value: float | str) -> str:
-        """Return a value with its unit.
+    def written(self, value: float | str, exactly: bool = False) -> str:
+        """Return a value with its unit; exactly, or with three digits.
 
         >>> Guess("size", "kB").written(1234.56), Guess("share", "%").written(99.26)
         ('1,235 kB', '99.3%')
@@ -141,7 +143,7 @@ class Guess:
         if self.choices:
             return str(value)
         blank = "" if self.unit in ("", "%") else " "
-        return f"{_number(value)}{blank}{self.unit}"
+        return f"{f'{value:,.12g}' if exactly else _number(value)}{blank}{self.unit}"
 
     @property
     def right(self) -> bool:
@@ -182,7 +184,8 @@ class Guess:
     def _said(self) -> dict:
         """Return what the notebook keeps of the guess, for `display`."""
         if self.value is not None:
-            said, kept = f"Your guess: {self.written(self.value)}", {self.question: self.value}
+            said = f"Your guess: {self.written(self.value, exactly=True)}"
+            kept = {self.question: self.value}
         elif isinstance(self.field, ipywidgets.Text) and self.field.value.strip():
             said, kept = "This is not a number: write it as 1234.5", {}
         else:
@@ -223,7 +226,8 @@ def _drawn(asked: Guess) -> str:
     guessed, true = (6 + (WIDTH - 12) * (value - low) / (high - low) for value in values)
     middle = HEIGHT / 2
     return (
-        f'<svg width="{WIDTH}" height="{HEIGHT}" role="img" aria-label="{escape(asked.apart)}">'
+        f'<svg width="{WIDTH}" height="{HEIGHT}" style="min-width: {WIDTH}px" role="img" '
+        f'aria-label="{escape(asked.apart)}">'
         + line(6, middle, WIDTH - 6, middle, "currentColor", "1 3")
         + line(true, 1, true, HEIGHT - 1, "#0072B2", "", 3)
         + f'<circle cx="{guessed:.1f}" cy="{middle}" r="5" fill="none" stroke="#D55E00" '

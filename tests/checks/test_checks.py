@@ -27,7 +27,7 @@ from classroom.values import unpack
 from labutils import checks
 from labutils.checks import filters, masks, scan, sizes, tuning
 from labutils.checks.design import MIME, handed_in
-from labutils.checks.verdict import Attempt
+from labutils.checks.verdict import BODY, NOTHING, Attempt
 
 SPARSITY, MASK, GLOBAL = checks.sparsity_and_bytes, checks.magnitude_mask, checks.global_masks
 SCAN, CHOICE, NORMS = checks.sensitivity_scan, checks.choose_amounts, checks.filter_norms
@@ -688,10 +688,10 @@ def test_stub_and_forgotten_return_and_what_is_no_function_are_named(check):
     for said in ((), ("your code here",)):  # noqa: B007
         error = failure(check, stub)
         assert error.outcome == "not attempted"
-        assert str(error) == f"{check.title}: not attempted\n  next      write the function's body"
+        assert str(error) == f"{check.title}: not attempted\n  next      {BODY}"
     lines = told(failure(check, lambda *_inputs: None))
     assert lines["got"] == "None"
-    assert lines["likely"] == "the function ends without a `return`"
+    assert lines["likely"] == NOTHING
     title = f"{check.title}: wrong"
     for value, shown in ((7, "7"), (torch.zeros(2), "[0, 0]"), (None, "None")):
         lines = told(failure(check, value))

@@ -5,13 +5,14 @@ import itertools
 
 import lessons
 import nbformat
+import numpy as np
 import pytest
 import torch
 from blanks import ASKED, HELP, NOTEBOOKS
 from conftest import PROJECT
 
 from labutils import practice
-from labutils.practice.turn import Turn, like
+from labutils.practice.turn import Turn, like, turn
 
 TURNS = {name: turn for name, turn in vars(practice).items() if isinstance(turn, Turn)}
 CASES = [(lesson, name) for lesson, names in ASKED.items() for name in names]
@@ -89,11 +90,21 @@ def test_no_answer_stops_the_lesson(turn, capsys):
         assert f"{turn.__name__}: right" not in capsys.readouterr().out
 
 
-def test_form_alone_is_no_mistake():
-    assert like([1.0, 2.0], torch.zeros(2)).tolist() == [1.0, 2.0]
+def test_form_alone_is_no_mistake(capsys):
+    assert like((1.0, 2), torch.zeros(2)).tolist() == [1.0, 2.0]
     assert like(torch.tensor(2.5), 1.0) == 2.5
     assert like(torch.zeros(2, dtype=torch.float64), torch.zeros(2)).dtype == torch.float32
     assert like("text", torch.zeros(2)) == "text"
+
+    @turn(lambda: [(3,)], {})
+    def places(count):
+        return list(range(count))
+
+    for form in (range, np.arange, torch.arange, lambda n: tuple(map(float, range(n)))):
+        places(form)
+        assert "right" in capsys.readouterr().out
+    places(lambda _: "[0, 1, 2]")
+    assert "got       '[0, 1, 2]', of type str" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

@@ -66,7 +66,7 @@ def test_scope_and_method_and_reset(explorer, model):
     assert explorer.layer_box.layout.display == "none"
     explorer.scope.value = "own"  # starts from the rule before
     assert explorer.layer_box.layout.display == ""
-    assert explorer.amount.disabled
+    assert (explorer.amount.disabled, explorer.amount.layout.display) == (True, "none")
     assert explorer.view.layers == pytest.approx(before, abs=0.01)
     explorer.layer_amounts["fc1"].value = 20
     assert explorer.view.layers["fc1"] == pytest.approx(0.2, abs=1e-4)
@@ -185,18 +185,22 @@ def test_goal_and_the_best_so_far(model, few, remove, goal, rule, met, missed):
     explorer.scope.value = "own"
     for name, percent in met.items():
         explorer.layer_amounts[name].value = percent
-    assert explorer.view.goal.endswith("your best: none yet")  # an estimate is no result
+    assert "your best: none yet" in explorer.view.goal  # an estimate is no result
     explorer.finish()
     best = explorer.view.evaluation.accuracy
     rival = lab.evaluate(rule(model), few.validation).accuracy
-    assert f": met; {explorer.views.rule}: {rival:.2%}; your best: {best:.2%}" in explorer.view.goal
+    for said in (": met; ", f"just so: {rival:.2%}; ", f"your best: {best:.2%} (", *met):
+        assert said in explorer.view.goal
+    shares = explorer.view.goal.partition("your best")[2]
     assert f'data-figure="goal">{explorer.view.goal}' in explorer.page.value
     for name, percent in missed.items():
         explorer.layer_amounts[name].value = percent
     explorer.finish()
     assert explorer.view.evaluation.accuracy > best
     assert ": not met; " in explorer.view.goal
-    assert explorer.view.goal.endswith(f"your best: {best:.2%}")
+    assert explorer.view.goal.endswith(shares)  # they are kept, whatever came after
+    explorer.reset.click()
+    assert explorer.view.goal.endswith(shares)
 
 
 def test_half_of_the_filters_is_what_prune_filters_leaves(model, few):

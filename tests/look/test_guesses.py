@@ -43,6 +43,7 @@ def test_nobody_has_to_guess(said):
         ({}, 97, 99.26, "97%", "97%. It is 99.3%: 2.26 points too low."),
         ({}, 98, 99.26, "98%", "98%. Right: it is 99.3%."),
         ({"answers": "kB"}, "426,381", 427_000.0, "426,381 kB", "Right: it is 427,000 kB."),
+        ({"answers": ""}, "100.416", 100, "100.416", "100. Right: it is 100."),
         ({"answers": "times"}, "3,5", 2, "3.5 times", "It is 2 times: 1.5 times too high."),
         ({"answers": ""}, "-1", 4, "-1", "-1. It is 4: 5 too low."),
         ({"answers": "steps", "low": 0, "high": 300}, 30, 33, "30 steps", "Right: it is 33 steps."),
