@@ -105,6 +105,7 @@ class Guess:
             step = 10 ** math.floor(math.log10((span[1] - span[0]) / 100))
             options = {"min": span[0], "max": span[1], "value": span[0], "step": step}
             options["readout"] = False  # it would show a number before there is a guess
+            layout["height"] = "56px"  # of its name and of all of its handle
         self.field = kind(description=name, style=style, layout=layout, **options)
         self.field.add_class("lab-guess")
 
