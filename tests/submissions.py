@@ -364,7 +364,7 @@ ANOTHER = new_notebook(cells=[new_markdown_cell("# Lab 1"), new_code_cell("1 + 1
 
 USUAL = {
     "perfect": Student(
-        lambda desk: desk.solved(), "12345678", ("its network is just that of",),
+        lambda desk: desk.solved(), "12345678", ("its code is just that of",),
         ("18,743 bytes", "On the 10,000 test images it is right for"),
     ),
     "blank": Student(lambda desk: desk.blank, told=("Exercise 2, magnitude_mask: not attempted",)),

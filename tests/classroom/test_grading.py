@@ -28,7 +28,7 @@ from classroom.examine import Mark, Result, course_file
 from classroom.grade import _Class, _hash, _limits, _version
 from classroom.gradebook import Course
 from classroom.interrupt import Interrupts
-from classroom.records import Records, _status, tell
+from classroom.records import Records, _alike, _status, tell
 from classroom.restore import restore
 from classroom.sandbox import Limits
 from labutils.base.writing import only_writer
@@ -124,6 +124,17 @@ def test_two_of_one_name_in_two_downloads_are_two(graded, tmp_path):
     (tmp_path / "Ann-Lee.json").write_text('{"latest": {}}')
     with pytest.raises(ValueError, match=r"as of Ann-Lee: finish this course with the version"):
         records.refuse_old([one])
+
+
+def test_equal_networks_are_remarked_where_their_code_differs():
+    one = {"network": "abc", "solutions": {"ex8-solution": "return one"}}
+    other = {**one, "solutions": {"ex8-solution": "return other"}}
+    assert _alike({"a": one, "b": other, "c": dict(one)}) == {
+        "a": ["its network is just that of b"],
+        "b": ["its network is just that of a, c"],
+        "c": ["its network is just that of b"],
+    }
+    assert _alike({"a": one, "c": dict(one)}) == {"a": [], "c": []}  # the same recipe
 
 
 def test_a_missing_answer_is_in_the_status():
