@@ -6,9 +6,11 @@ from torch import Tensor
 from labutils.practice.turn import turn
 
 
-@turn(lambda: [(1, 2), (2, 3), (5, 7)], {
+@turn(lambda: [(3, 2), (2, 3), (5, 7)], {
     "off by one channel: channel 0 is the first, so `channel` of them lie before this one":
         lambda channel, side: list(range((channel - 1) * side**2, channel * side**2)),
+    "the first channel whatever `channel` is: those before it take columns too":
+        lambda channel, side: list(range(side**2)),
     "side columns for a channel, as if its picture were one row: it has side * side pixels":
         lambda channel, side: list(range(channel * side, (channel + 1) * side)),
     "the first row of the picture only: it has side * side pixels":
@@ -53,6 +55,10 @@ def _channels(weight: Tensor, kept: list[int], pixels: int) -> Tensor:
         lambda weight, kept, pixels: weight.unflatten(1, (pixels, -1))[:, :, kept].flatten(1),
     "the numbers are right, but the result is outputs x channels x pixels: make it two-dimensional":
         lambda weight, kept, pixels: weight.unflatten(1, (-1, pixels))[:, kept],
+    "the channels one below the other: join them along dimension 1, so that all outputs stay":
+        lambda weight, kept, pixels: torch.cat([_channels(weight, [c], pixels) for c in kept]),
+    "the numbers are right, but in one row: the result is outputs x columns":
+        lambda weight, kept, pixels: _channels(weight, kept, pixels).flatten(),
     "zeros instead of a smaller weight: the columns should be gone":
         lambda weight, kept, pixels: weight * torch.isin(
             torch.arange(weight.shape[1]) // pixels, torch.tensor(kept)
@@ -64,7 +70,7 @@ def cut_columns(weight: Tensor, kept: list[int], pixels: int) -> Tensor:
 
 
 def _maps() -> list[tuple]:
-    one = torch.tensor([[[[1.0, -3.0]], [[2.0, 4.0]]]])  # an image, 2 channels of 1 x 2 pixels
+    one = torch.tensor([[[[3.0, -4.0]], [[2.0, 4.0]]]])  # an image, 2 channels of 1 x 2 pixels
     drawn = torch.randint(-9, 10, (4, 3, 2, 2), generator=torch.Generator().manual_seed(0))
     return [(one,), (torch.cat([one, one + 1]),), (drawn.float(),)]
 
@@ -78,6 +84,12 @@ def _maps() -> list[tuple]:
         lambda maps: maps.abs().mean((0, 2, 3)),
     "the mean over the images only: every channel should get one number":
         lambda maps: maps.relu().mean(0),
+    "a row for each image: the mean runs over the images too":
+        lambda maps: maps.relu().mean((2, 3)),
+    "the numbers are right, but in four dimensions: leave out `keepdim`":
+        lambda maps: maps.relu().mean((0, 2, 3), keepdim=True),
+    "one number for all channels: they are dimension 1, the one that stays":
+        lambda maps: maps.relu().mean(),
     "one number for each image: images are dimension 0, channels dimension 1":
         lambda maps: maps.relu().mean((1, 2, 3)),
     "the mean over the channels: they are dimension 1, the one that stays":
