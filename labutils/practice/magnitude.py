@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from labutils.practice.turn import turn
 
@@ -15,11 +15,19 @@ def _ranked(magnitudes: Tensor, later_first: bool = True) -> list[int]:
     return sorted(range(len(size)), key=lambda i: (size[i], -i if later_first else i))
 
 
+def _nearly_equal() -> Tensor:
+    """Return many ties, and differences so small that a position must not outweigh them."""
+    chance = torch.Generator().manual_seed(0)
+    tenths, millionths = (torch.randint(0, n, (64,), generator=chance) for n in (4, 2))
+    return 0.1 * (tenths + 1) + 1e-6 * millionths
+
+
 @turn(lambda: [
     (torch.tensor([0.3, 0.1, 0.2]), 2),
-    (torch.tensor([0.2, 0.5, 0.1, 0.4]), 2),
-    (torch.tensor([0.3, 0.1, 0.3, 0.3, 0.5]), 2),
+    (torch.tensor([0.2, 0.5, 0.1, 0.4]), 3),
+    (torch.tensor([0.3, 0.1, 0.3, 0.5]), 2),
     (torch.tensor([0.0, 0.0, 0.7, 0.0, 0.0, 0.2]), 3),
+    (_nearly_equal(), 36),
     (torch.tensor([0.5, 0.4]), 0),
     (torch.tensor([0.5, 0.5]), 2),
 ], {
@@ -27,18 +35,22 @@ def _ranked(magnitudes: Tensor, later_first: bool = True) -> list[int]:
         lambda magnitudes, count: magnitudes[smallest.right(magnitudes, count)].tolist(),
     "the largest, where the smallest are asked for":
         lambda magnitudes, count: sorted(_ranked(-magnitudes)[:count]),
-    "one too many: [:count] holds `count` of them":
-        lambda magnitudes, count: sorted(_ranked(magnitudes)[: count + 1]),
-    "one too few: [:count] holds `count` of them":
-        lambda magnitudes, count: sorted(_ranked(magnitudes)[: max(count - 1, 0)]),
-    "in order of size: sort the positions once more":
-        lambda magnitudes, count: _ranked(magnitudes)[:count],
-    "among equal ones the first goes first: rank by size, then by falling position":
-        lambda magnitudes, count: sorted(_ranked(magnitudes, later_first=False)[:count]),
     "all that equal the threshold go: a comparison cannot cut between equal ones":
         lambda magnitudes, count: [
             i for i, size in enumerate(magnitudes) if size <= magnitudes.sort().values[count - 1]
         ],
+    "one too many: [:count] holds `count` of them":
+        lambda magnitudes, count: sorted(_ranked(magnitudes)[: count + 1]),
+    "too few: exactly `count` go, of equal ones too":
+        lambda magnitudes, count: sorted(_ranked(magnitudes)[: max(count - 1, 0)]),
+    "the positions fall, and shall rise: sort them once more":
+        lambda magnitudes, count: smallest.right(magnitudes, count)[::-1],
+    "in order of size: sort the positions once more":
+        lambda magnitudes, count: _ranked(magnitudes)[:count],
+    "among equal ones the first goes first: rank by size, then by falling position":
+        lambda magnitudes, count: sorted(_ranked(magnitudes, later_first=False)[:count]),
+    "nearly equal is not equal: by size first, by position only where sizes are the same":
+        lambda magnitudes, count: smallest.right((1e4 * magnitudes).round(), count),
 })  # fmt: skip
 def smallest(magnitudes: Tensor, count: int) -> list[int]:
     """Return the positions of the smallest, rising; among equal ones the later goes first."""
@@ -61,29 +73,45 @@ def _of_each(weights: list[Tensor], amount: float) -> list[float]:
 def _layers() -> list[tuple]:
     generator = torch.Generator().manual_seed(0)
     drawn = [torch.randn(4, 1, 3, 3, generator=generator), torch.randn(9, 20, generator=generator)]
+    rows = ([9.0, 3.0], [-2.0, 10.0, -5.0, -1.0], [-8.0, -7.0, -6.0, -4.0])
+    layer = nn.Linear(2, 1)  # its weights are parameters, as those of a network
+    layer.load_state_dict({"weight": torch.tensor([[0.4, -0.2]]), "bias": torch.zeros(1)})
     return [
-        ([torch.tensor([-0.9, -0.3]), torch.tensor([[0.2, -0.7, 0.6]])], 0.4),
+        ([torch.tensor(row) for row in rows], 0.3),
         ([torch.tensor([2.0, -7.0]), torch.tensor([[-1.0, 5.0], [3.0, -6.0]])], 0.6),
-        ([torch.tensor([0.4, -0.2])], 0.0),
+        ([torch.tensor([0.6, -0.1, 0.4]), torch.tensor([[0.7, -0.5], [0.2, -0.3]])], 0.8),
+        ([layer.weight], 0.0),
         ([drawn[0], 0.1 * drawn[1]], 0.9),
     ]
 
 
 @turn(_layers, {
+    "how many go is round(amount * n): not int(), which rounds down, nor a quantile":
+        lambda weights, amount: _first_to_stay(_joined(weights), amount, int),
+    "a quantile lies between two magnitudes: sort them, and take the one behind those that go":
+        lambda weights, amount: torch.tensor(_joined(weights)).quantile(amount).item(),
     "the mean of a threshold for each layer: rank all weights together":
         lambda weights, amount: sum(_of_each(weights, amount)) / len(weights),
     "the first layer's threshold: rank all weights together":
         lambda weights, amount: _of_each(weights, amount)[0],
+    "only the last layer is ranked: join the lists with +=":
+        lambda weights, amount: _of_each(weights, amount)[-1],
     "the signs count: rank by |w|":
         lambda weights, amount: _first_to_stay(_joined(weights, magnitudes=False), amount),
     "the magnitudes are not sorted":
         lambda weights, amount: _joined(weights)[round(amount * len(_joined(weights)))],
     "the amount is the share that goes, not the share that stays":
         lambda weights, amount: _first_to_stay(_joined(weights), 1 - amount),
-    "the number that go is rounded down: it is round(amount * n)":
-        lambda weights, amount: _first_to_stay(_joined(weights), amount, int),
+    "len(weights) counts the layers: n is the number of all weights":
+        lambda weights, amount: sorted(_joined(weights))[round(amount * len(weights))],
+    "the amount is a share already, no percentage: round(amount * n) go":
+        lambda weights, amount: _first_to_stay(_joined(weights), amount / 100),
+    "sorted from the largest on: the smallest go":
+        lambda weights, amount: -_first_to_stay([-size for size in _joined(weights)], amount),
     "the largest that goes, where the smallest that stays is asked for":
         lambda weights, amount: _first_to_stay(_joined(weights), amount, lambda n: round(n) - 1),
+    "one too high: the index `gone` is the first that stays":
+        lambda weights, amount: _first_to_stay(_joined(weights), amount, lambda n: round(n) + 1),
 })  # fmt: skip
 def global_threshold(weights: list[Tensor], amount: float) -> float:
     """Return the smallest magnitude that stays when all weights are ranked together."""

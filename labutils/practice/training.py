@@ -10,10 +10,10 @@ from labutils.practice.turn import turn
 
 
 def _scores() -> list[tuple]:
-    drawn = 3 * torch.randn(5, 10, generator=torch.Generator().manual_seed(0))
+    drawn = torch.randn(5, 10, generator=torch.Generator().manual_seed(0))
     return [
-        (torch.tensor([[2.0, 1.0, -1.0]]), torch.tensor([0])),
         (torch.tensor([[2.0, 1.0, -1.0], [0.0, 0.0, 0.0]]), torch.tensor([2, 1])),
+        (torch.tensor([[2.0, 1.0, -1.0]]), torch.tensor([0])),
         (drawn, torch.tensor([3, 0, 9, 9, 4])),
     ]
 
@@ -25,6 +25,8 @@ def _right_ones(table: Tensor, labels: Tensor) -> Tensor:
 @turn(_scores, {
     "a sum, where a mean is asked for: divide by the number of images":
         lambda logits, labels: F.cross_entropy(logits, labels, reduction="sum").item(),
+    "one loss for each image: take their mean":
+        lambda logits, labels: F.cross_entropy(logits, labels, reduction="none").tolist(),
     "the sign: a loss is the *minus* logarithm":
         lambda logits, labels: -F.cross_entropy(logits, labels).item(),
     "the mean of the probabilities, without the logarithm":
@@ -103,7 +105,7 @@ def take_step(network: nn.Module, images: Tensor, labels: Tensor, learning_rate:
 
 def _answers() -> list[tuple]:
     rows = [
-        ([7, 2], [7, 1], [7, 2]),
+        ([7, 0, 2, 4, 5, 9], [7, 0, 1, 9, 6, 8], [7, 0, 2, 4, 6, 3]),
         ([3, 5, 8, 8, 1, 4, 2], [3, 6, 9, 5, 1, 9, 2], [3, 6, 8, 7, 0, 4, 2]),
     ]
     return [tuple(map(torch.tensor, row)) for row in rows]
@@ -120,6 +122,8 @@ def _only(one: Tensor, other: Tensor, labels: Tensor) -> Tensor:
 @turn(_answers, {
     "the other way round: first those that only the first network reads":
         lambda one, other, labels: disagreements.right(other, one, labels),
+    "what each misreads: count what it reads correctly and the other misreads":
+        lambda one, other, labels: _sums(one != labels, other != labels),
     "all that each reads correctly: count only those that the other misreads":
         lambda one, other, labels: _sums(one == labels, other == labels),
     "where both misread, but differently, neither is right":
