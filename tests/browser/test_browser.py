@@ -158,38 +158,6 @@ def test_scope_and_reset(magnitude, model, digits):
     explorer.get_by_text("fc1 (%)").wait_for(state="hidden")
 
 
-@pytest.mark.parametrize("lesson", [lesson for lesson, names in ASKED.items() if names])
-def test_a_student_writes_and_guesses(page, lesson):
-    """One blank as it is, filled wrongly, then correctly; one guess, which the notebook keeps."""
-    name, (blank, _, text) = next(iter(ASKED[lesson].items()))
-    open_lesson(page, lesson)
-    run_only(page, "find_spec(", f"def {name}(")
-    head = blank.source[: blank.source.index(":") + 1]
-    answers = {"not attempted": blank.source, "wrong": f"{head}\n    pass"}
-    for verdict, source in (answers | {"right": HELP.fullmatch(text.source)[1]}).items():
-        run_instead(page, f"def {name}(", source)
-        run_cell(page, f"practice.{name}(")
-        page.get_by_text(f"Your turn, {name}: {verdict}").wait_for()
-    screenshot(page, f"{lesson}_turn")
-    run_cell(page, "= lab.guess(")
-    field = page.locator(".lab-guess").first
-    if field.locator(".noUi-handle").count():
-        handle = field.locator(".noUi-handle")
-        handle.hover()  # at its middle, which nothing may cover
-        page.mouse.down()
-        page.mouse.move(handle.bounding_box()["x"] + 60, handle.bounding_box()["y"], steps=3)
-        page.mouse.up()
-    elif field.locator("button").count():
-        field.locator("button").first.click()
-    else:
-        field.locator("input").fill("7")
-    page.get_by_text("Your guess: ").first.wait_for()
-    kept = f"{CODE_CELLS}.flatMap(cell => cell.outputs).filter(o => o.metadata?.guess).length"
-    assert page.evaluate(kept) == 1
-    assert no_problem_shown(page)
-    screenshot(page, f"{lesson}_guess")
-
-
 def luminance(colour):
     """Relative luminance of "rgb(r, g, b)" (WCAG 2)."""
     values = [int(part) / 255 for part in colour.strip("rgba()").split(",")[:3]]
@@ -328,3 +296,35 @@ def test_digit_on_two_machines(page, digits):
         explorer.locator(f"img[src='{empty}']").wait_for()
         page.wait_for_function(f"node => !({ink})(node)", arg=field.element_handle())
     assert no_problem_shown(page)
+
+
+@pytest.mark.parametrize("lesson", [lesson for lesson, names in ASKED.items() if names])
+def test_a_student_writes_and_guesses(page, lesson):
+    """One blank as it is, filled wrongly, then correctly; one guess, which the notebook keeps."""
+    name, (blank, _, text) = next(iter(ASKED[lesson].items()))
+    open_lesson(page, lesson)
+    run_only(page, "find_spec(", f"def {name}(")
+    head = blank.source[: blank.source.index(":") + 1]
+    answers = {"not attempted": blank.source, "wrong": f"{head}\n    pass"}
+    for verdict, source in (answers | {"right": HELP.fullmatch(text.source)[1]}).items():
+        run_instead(page, f"def {name}(", source)
+        run_cell(page, f"practice.{name}(")
+        page.get_by_text(f"Your turn, {name}: {verdict}").wait_for()
+    screenshot(page, f"{lesson}_turn")
+    run_cell(page, "= lab.guess(")
+    field = page.locator(".lab-guess").first
+    if field.locator(".noUi-handle").count():
+        handle = field.locator(".noUi-handle")
+        handle.hover()  # at its middle, which nothing may cover
+        page.mouse.down()
+        page.mouse.move(handle.bounding_box()["x"] + 60, handle.bounding_box()["y"], steps=3)
+        page.mouse.up()
+    elif field.locator("button").count():
+        field.locator("button").first.click()
+    else:
+        field.locator("input").fill("7")
+    page.get_by_text("Your guess: ").first.wait_for()
+    kept = f"{CODE_CELLS}.flatMap(cell => cell.outputs).filter(o => o.metadata?.guess).length"
+    assert page.evaluate(kept) == 1
+    assert no_problem_shown(page)
+    screenshot(page, f"{lesson}_guess")
