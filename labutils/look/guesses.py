@@ -94,7 +94,8 @@ class Guess:
         self.line = DisplayHandle()  # what was guessed, in words
         style, layout = {"description_width": "initial"}, {"width": "min(100%, 420px)"}
         layout |= {"flex_flow": "column", "align_items": "stretch", "height": "auto"}  # name above
-        ends = f"{_number(span[0])} to {_number(span[1])} " if span else ""
+        blank = "" if unit == "%" else " "
+        ends = f"{_number(span[0])} to {_number(span[1])}{blank}" if span else ""
         name = f"{question}, {ends}{unit}".strip(", ")
         kind, options = ipywidgets.Text, {"placeholder": "a number, as 1234.5"}
         if choices:
