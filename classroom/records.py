@@ -106,7 +106,7 @@ def write_grades(course: Course, records: Records) -> Path:
         total = _number(sum(filter(None, known.values()))) if standing else ""
         noted = [*latest["remarks"], *remarks.get(student, [])]
         status = _status(record, standing)
-        about = [student, latest["number"], latest["name"]]
+        about = [student, latest.get("number", ""), latest["name"]]
         row = [*about, *points, total, status, "; ".join(noted), latest["file"]]
         table.append([spreadsheet_cell(value) for value in row])
     text = io.StringIO()
@@ -129,7 +129,7 @@ def _status(record: dict, standing: Standing | None) -> str:
         return f"not graded: {problem}{kept}"
     if not standing or not standing.complete:
         return "needs marking"
-    missing = record["latest"]["unanswered"]
+    missing = record["latest"].get("unanswered", [])
     return "done" + (
         f", but no cell answers {some(missing)}: look into the file" if missing else ""
     )

@@ -102,8 +102,10 @@ def apart(work: Callable[[], dict], seconds: float, memory: int) -> tuple[dict |
     child = os.fork()
     if child == 0:
         with contextlib.suppress(BaseException), open(there, "wb") as pipe:
+            hard = resource.getrlimit(resource.RLIMIT_AS)[1]
             most = psutil.Process().memory_info().vms + memory
-            resource.setrlimit(resource.RLIMIT_AS, (most, most))
+            most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+            resource.setrlimit(resource.RLIMIT_AS, (most, hard))
             pipe.write(json.dumps(work()).encode(errors="replace"))
         os._exit(0)
     os.close(there)
