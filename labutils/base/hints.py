@@ -36,6 +36,7 @@ def explain(result: Any) -> None:
         )
 
 
-def table(frame: Any) -> str:
-    """Return a table of pandas without headers that say nothing."""
-    return re.sub(r"<th\b[^>]*>(\s|&nbsp;)*</th>", "<td></td>", frame._repr_html_())
+def table(frame: Any) -> str | None:
+    """Return a table of pandas without headers that say nothing; None where pandas gives none."""
+    html = frame._repr_html_()
+    return html and re.sub(r"<th\b[^>]*>(\s|&nbsp;)*</th>", "<td></td>", html)
