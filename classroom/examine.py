@@ -62,17 +62,16 @@ class Elsewhere:
 
     def __init__(self, name: str, ask: Callable[..., Attempt]) -> None:
         self._name, self._ask = name, ask
-        self.answer: object = None
         self.borrowed: tuple[str, ...] = ()
 
     def __call__(self, *_arguments: object) -> None:
         """Refuse to be called."""
         raise TypeError(f"{self._name} is called by the checks alone.")
 
-    def attempt_elsewhere(self, *arguments: object, instead: tuple[str, ...]) -> Attempt:
+    def attempt_elsewhere(self, *arguments: object, instead: tuple[str, ...] | None) -> Attempt:
         """Call the function where it is."""
         found = self._ask(*arguments, instead=instead)
-        self.answer, self.borrowed = found.result, found.borrowed
+        self.borrowed = found.borrowed
         return found
 
 
@@ -179,7 +178,7 @@ class _Examiner:
 
     def _design(self, part: Part, handed_in: Elsewhere) -> Mark:
         """Judge a network apart: one that is too large or too slow costs its exercise alone."""
-        attempt = handed_in.attempt_elsewhere(digits(), instead=())
+        attempt = handed_in.attempt_elsewhere(digits(), instead=None)
         ready = Elsewhere(DESIGN, lambda _digits, instead: attempt)
 
         def judged() -> dict:

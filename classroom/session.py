@@ -59,7 +59,7 @@ class Session:
         function: str,
         *arguments: object,
         seconds: float | None = None,
-        instead: tuple[str, ...] = (),
+        instead: tuple[str, ...] | None = None,
     ) -> Attempt:
         """Call one of the student's functions; whatever happens is an attempt."""
         if function in self._broken:  # it has cost a process once; that is enough

@@ -9,7 +9,7 @@ _spin_less()  # before PyTorch is loaded
 try:
     from labutils.base.digits import Digits, Split, load_mnist
     from labutils.base.files import load_model, load_pretrained, save_model
-    from labutils.base.hints import explain_missing_names as _explain_missing_names
+    from labutils.base.hints import prepare_notebook as _prepare_notebook
     from labutils.base.home import lab_home
     from labutils.base.installation import check_installation
     from labutils.base.layers import prunable_layers
@@ -73,4 +73,4 @@ except ModuleNotFoundError as error:
         name=error.name,
     ) from error
 
-_explain_missing_names()
+_prepare_notebook()

@@ -12,8 +12,8 @@ TABLES = (("pandas", "DataFrame"), ("pandas.core.frame", "DataFrame"))
 TABLES += (("pandas.io.formats.style", "Styler"),)
 
 
-def explain_missing_names() -> None:
-    """Do this for the running notebook; elsewhere nothing."""
+def prepare_notebook() -> None:
+    """Have the running notebook do both; elsewhere do nothing."""
     if "IPython" in sys.modules:
         shell = sys.modules["IPython"].get_ipython()
         if shell is not None:

@@ -70,7 +70,7 @@ class Exercise:
         judge: Callable,
         title: str,
         cases: Callable[[], list[tuple]],
-        instead: tuple[str, ...] | None = (),
+        instead: tuple[str, ...] | None = None,
     ) -> None:
         functools.update_wrapper(self, judge)
         self.judge, self.cases, self.instead = judge, cases, instead
@@ -114,12 +114,11 @@ class Exercise:
 
 
 def exercise(
-    number: int, cases: Callable[[], list[tuple]], instead: tuple[str, ...] | None = ()
+    number: int, cases: Callable[[], list[tuple]], instead: tuple[str, ...] = ()
 ) -> Callable:
     """Turn a judge, called with the result and the inputs, into an `Exercise`.
 
-    Functions of labutils that do it `instead` of the student are not to be called; with None
-    nobody looks.
+    Functions of labutils that do it `instead` of the student are not to be called.
     """
     return lambda judge: Exercise(judge, f"Exercise {number}", cases, instead)
 
@@ -136,7 +135,7 @@ def telling(function: Callable) -> Iterator[None]:
 
 
 def answered(
-    title: str, given: str, function: Callable, case: tuple, instead: tuple[str, ...] | None = ()
+    title: str, given: str, function: Callable, case: tuple, instead: tuple[str, ...] | None = None
 ) -> Attempt:
     """Call a student's function; raise `CheckFailed` if it is a stub, raises or borrows."""
     found = attempt(function, *case, instead=instead)
@@ -152,7 +151,7 @@ def answered(
 
 
 def attempt(
-    function: Callable, *arguments: object, instead: tuple[str, ...] | None = ()
+    function: Callable, *arguments: object, instead: tuple[str, ...] | None = None
 ) -> Attempt:
     """Call a student's function with copies; a function elsewhere is asked to do that itself."""
     elsewhere = getattr(type(function), "attempt_elsewhere", None)
@@ -177,7 +176,8 @@ def borrowing(instead: tuple[str, ...] | None) -> Iterator[set[str]]:
     """Note which of these functions of labutils a block calls, by whatever name or way.
 
     The insides of labutils count too: functions with an underscore, what checks arguments, and
-    what knows the answers, where something outside of labutils calls them.
+    what knows the answers, where something outside of labutils calls them. With None, as where
+    everything is allowed, nobody looks.
     """
     found: set[str] = set()
 

@@ -91,14 +91,12 @@ class PairedDifference:
     Attributes
     ----------
     only_one, only_other : images that only the first, or only the second, reads correctly
-    total : images in all
     points, low, high : accuracy of the second minus that of the first, in percentage points,
         with its 95% interval
     """
 
     only_one: int
     only_other: int
-    total: int
     points: float
     low: float
     high: float
@@ -131,7 +129,7 @@ def paired_difference(one: nn.Module, other: nn.Module, split: Split) -> PairedD
     total, apart = len(labels), lost + won
     low, high = wilson_interval(won, apart) if apart else (0.5, 0.5)
     points = [100 * apart / total * (2 * share - 1) for share in (low, high)]
-    return PairedDifference(lost, won, total, 100 * (won - lost) / total, *points)
+    return PairedDifference(lost, won, 100 * (won - lost) / total, *points)
 
 
 def predict(model: nn.Module, split: Split, batch_size: int = BATCH) -> Tensor:

@@ -118,7 +118,6 @@ class PruningExplorer(Controls):
                 for name, share in self.view.layers.items():
                     self.layer_amounts[name].value = round(100 * share)
         self.layer_box.layout.display = "" if own else "none"
-        self.amount.disabled = own
         self.amount.layout.display = "none" if own else ""
         self._answer()
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from labutils.practice.turn import like, turn
+from labutils.practice.turn import turn
 
 
 def _layers() -> list[tuple]:
@@ -38,12 +38,7 @@ def _clamped(weight: Tensor, scales: Tensor) -> tuple[Tensor, Tensor]:
 
 def _given(change: Callable) -> Callable:
     """Return the function that gives what `change` makes of the right integers and scales."""
-
-    def gives(weight: Tensor) -> object:
-        right = quantize_filters.right(weight)
-        return like(change(*right), right)
-
-    return gives
+    return lambda weight: change(*quantize_filters.right(weight))
 
 
 @turn(_layers, {

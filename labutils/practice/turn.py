@@ -27,7 +27,7 @@ class Turn(Exercise):
         mistakes: dict[str, Callable],
         in_place: bool,
     ) -> None:
-        super().__init__(self._compare, "Your turn", cases, instead=None)
+        super().__init__(self._compare, "Your turn", cases)
         update_wrapper(self, right)
         self.right, self.mistakes, self.in_place = right, mistakes, in_place
         self.names = [*inspect.signature(right).parameters]

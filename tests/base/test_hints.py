@@ -15,7 +15,7 @@ from labutils.base import hints
 def shell(monkeypatch):
     shell = InteractiveShell()
     monkeypatch.setattr("IPython.get_ipython", lambda: shell)
-    hints.explain_missing_names()
+    hints.prepare_notebook()
     return shell
 
 
@@ -30,7 +30,7 @@ def shell(monkeypatch):
     ],
 )
 def test_a_missing_name_gets_one_hint(shell, capsys, cell, times):
-    hints.explain_missing_names()  # asked for twice, it prints once
+    hints.prepare_notebook()  # asked for twice, it prints once
     shell.run_cell(cell)
     assert capsys.readouterr().out.count("Run All Above Selected Cell") == times
 
@@ -63,7 +63,7 @@ def test_the_hint_is_there_before_labutils_is_imported(tmp_path):
         "app.shell.run_cell('lab.load_mnist')\n"
         "print('torch' in sys.modules)\n"
         "from labutils.base import hints\n"
-        "hints.explain_missing_names()\n"
+        "hints.prepare_notebook()\n"
         "app.shell.run_cell('lab.load_mnist')"
     )
     environment = {**os.environ, "IPYTHONDIR": str(tmp_path)}

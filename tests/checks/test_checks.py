@@ -1032,6 +1032,14 @@ def test_design_that_is_not_attempted_or_raises_or_is_hostile(some_digits):
         assert designed(make(), some_digits)["title"] == "Exercise 8, design_network: wrong"
 
 
+def test_design_may_call_whatever_there_is(some_digits, model):
+    def design(_digits):
+        masks._largest(model.fc1.weight.abs(), 9)
+        return lab.prune_magnitude(model, 0.8)
+
+    assert handed_in(design, some_digits) > 0
+
+
 def test_layers_count_as_they_are_and_batch_norm_is_no_offence(some_digits, model):
     model.relu1 = nn.Identity()  # what is measured is the network the student has
     accuracy = lab.evaluate(model, some_digits.validation).accuracy

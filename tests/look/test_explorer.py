@@ -66,14 +66,14 @@ def test_scope_and_method_and_reset(explorer, model):
     assert explorer.layer_box.layout.display == "none"
     explorer.scope.value = "own"  # starts from the rule before
     assert explorer.layer_box.layout.display == ""
-    assert (explorer.amount.disabled, explorer.amount.layout.display) == (True, "none")
+    assert explorer.amount.layout.display == "none"
     assert explorer.view.layers == pytest.approx(before, abs=0.01)
     explorer.layer_amounts["fc1"].value = 20
     assert explorer.view.layers["fc1"] == pytest.approx(0.2, abs=1e-4)
     explorer.reset.click()
     assert explorer.setting == Setting()
     assert explorer.view.removed == 0
-    assert not explorer.amount.disabled
+    assert explorer.amount.layout.display == ""
     assert explorer.layer_box.layout.display == "none"
 
 
