@@ -9,10 +9,12 @@ Requests: {"number": n, "run": source} and {"number": n, "call": name, "argument
 
 import contextlib
 import functools
+import importlib
 import json
 import os
 import sys
 import warnings
+from types import ModuleType
 
 MOST_PROCESSES = 64
 PYTHON = {"capture", "prun", "time", "timeit"}  # cell magics
@@ -42,6 +44,7 @@ def _shell() -> object:
     import values  # noqa: F401  (beside this file; loaded before the clock of the first cell runs)
     from IPython.core.interactiveshell import InteractiveShell
 
+    _LaterCompiler().stand_in()
     sys.path.pop(0)  # no other file of this folder is in the way of a student's modules
     warnings.simplefilter("ignore")
     shell = InteractiveShell.instance()
@@ -52,6 +55,31 @@ def _shell() -> object:
     shell.run_cell_magic = functools.partial(_cell_magic, shell)
     shell.showtraceback = lambda *_args, **_options: None
     return shell
+
+
+class _LaterCompiler(ModuleType):
+    """Says for torch.compile's machinery what optimizers ask of it; it takes a second to load.
+
+    Whoever wants anything else of it gets the real one.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("torch._dynamo")
+        self.disable, self.graph_break = lambda function, *_args, **_options: function, lambda: None
+
+    def stand_in(self) -> None:
+        """Be what is imported by this name."""
+        import torch
+
+        sys.modules.setdefault(self.__name__, self)
+        torch._dynamo = sys.modules[self.__name__]
+
+    def __getattr__(self, name: str) -> object:
+        if name == "__file__":  # which whoever looks for a function's module asks of all
+            raise AttributeError(name)
+        if sys.modules.get(self.__name__) is self:
+            del sys.modules[self.__name__]
+        return getattr(importlib.import_module(self.__name__), name)
 
 
 def _cell_magic(shell: object, name: str, _line: str, cell: str) -> None:

@@ -23,7 +23,7 @@ from classroom.assignment import NAME, Part, parsed, parts
 from classroom.harmless import some
 from classroom.oddities import oddities
 from classroom.restore import NotThisAssignment, Step, Work, read, restore
-from classroom.sandbox import Limits
+from classroom.sandbox import Limits, digits
 from classroom.session import OutOfTime, Session
 from classroom.values import unpack
 from labutils import checks
@@ -100,12 +100,6 @@ def examine(content: bytes, course: Path, limits: Limits, *, unsafe: bool = Fals
     result.remarks = list(dict.fromkeys(result.remarks))
     result.seconds = time.monotonic() - began
     return result
-
-
-@functools.cache
-def digits() -> lab.Digits:
-    """Return MNIST, loaded once for all checks."""
-    return lab.load_mnist()
 
 
 @functools.cache

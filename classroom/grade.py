@@ -11,6 +11,7 @@ changed is graded anew, and marks given by hand since are in the new grades.csv.
 import argparse
 import ast
 import hashlib
+import importlib
 import json
 import math
 import multiprocessing
@@ -28,13 +29,13 @@ import torch
 from classroom import sandbox
 from classroom.assignment import NAME, PROJECT, parts
 from classroom.collect import Submission, collect
-from classroom.examine import Mark, Result, course_file, digits, examine
+from classroom.examine import Mark, Result, course_file, examine
 from classroom.gradebook import Course
 from classroom.harmless import printable, some
 from classroom.interrupt import Interrupts
 from classroom.records import Records, tell, write_grades
 from classroom.restore import read, restore
-from classroom.sandbox import Limits
+from classroom.sandbox import Limits, digits
 from labutils.base.writing import only_writer
 
 # What one notebook can bring about. An OSError (a full disk) is nobody's: it ends the grading.
@@ -177,7 +178,9 @@ class _Class:
 
     def go_through(self, todo: list[Submission], jobs: int, interrupts: Interrupts) -> None:
         """Grade these, some at a time."""
-        digits()  # before the first copy of this process is made, so that all have them
+        # What takes seconds to load, before the first copy of this process: so all have it.
+        digits()
+        importlib.import_module("torch._dynamo")  # of any optimizer
         waiting, running = list(todo), {}
         try:
             while waiting or running:

@@ -5,6 +5,7 @@ models to read, an empty /tmp to write, no network, no other process, no home, n
 """
 
 import contextlib
+import functools
 import json
 import os
 import resource
@@ -20,7 +21,7 @@ from pathlib import Path
 import psutil
 
 from classroom.assignment import PROJECT
-from labutils.base.digits import load_mnist
+from labutils.base.digits import Digits, load_mnist
 from labutils.base.home import lab_home
 
 CANDIDATE = Path(__file__).with_name("candidate.py")
@@ -43,6 +44,12 @@ class Limits:
     answer: int = 64 * MEBIBYTE
 
 
+@functools.cache
+def digits() -> Digits:
+    """Return MNIST, loaded once for all that this process and its copies do."""
+    return load_mnist()
+
+
 def available() -> str:
     """Return "" if submissions can be shut in here, or why not and what to do."""
     remedy = (
@@ -61,7 +68,7 @@ def available() -> str:
 
 def start(limits: Limits, *, unsafe: bool = False) -> subprocess.Popen:
     """Start the process that runs one student's code, and talk to it through its pipes."""
-    load_mnist()  # unpacked here, since the sandbox cannot write it
+    digits()  # unpacked here, since the sandbox cannot write them
     command = [sys.executable, str(CANDIDATE)]
     if not unsafe:
         command = [*_walls(limits), *_doors(), *command]
