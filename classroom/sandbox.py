@@ -2,13 +2,13 @@
 
 On Linux bubblewrap gives it a file system of its own: Python, this course's labutils, data and
 models to read, an empty /tmp to write, no network, no other process, no home, no course folder.
+A control group, where one can be had, counts its memory wherever it lies.
 """
 
 import contextlib
 import functools
 import json
 import os
-import resource
 import selectors
 import shutil
 import subprocess
@@ -20,12 +20,18 @@ from pathlib import Path
 
 import psutil
 
+from classroom import obstacles, syscalls
 from classroom.assignment import PROJECT
 from labutils.base.digits import Digits, load_mnist
 from labutils.base.home import lab_home
 
+with contextlib.suppress(ModuleNotFoundError):  # Windows
+    import resource
+
 CANDIDATE = Path(__file__).with_name("candidate.py")
 MEBIBYTE = 1 << 20
+TASKS = 256  # processes and threads in a control group
+BUS = ("XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS")  # by which a control group is asked for
 SYSTEM = ("/usr", "/lib", "/lib64", "/bin", "/etc/ld.so.cache", "/etc/alternatives")
 
 
@@ -52,41 +58,56 @@ def digits() -> Digits:
 
 def available() -> str:
     """Return "" if submissions can be shut in here, or why not and what to do."""
-    remedy = (
-        "Install it (Debian, Ubuntu: apt install bubblewrap; Fedora: dnf install bubblewrap), or "
-        "grade in a Linux container or virtual machine. UNSAFE=1 grades without any protection."
-    )
-    if not sys.platform.startswith("linux"):
-        return f"Submissions can be shut in by bubblewrap, which is for Linux only. {remedy}"
-    if shutil.which("bwrap") is None:
-        return f"Submissions are shut in by bubblewrap, which is not installed. {remedy}"
-    tried = subprocess.run([*_walls(), "/usr/bin/env", "true"], capture_output=True, text=True)
-    if tried.returncode:
-        return f"bubblewrap does not work here ({tried.stderr.strip()[:200]}). {remedy}"
-    return ""
+    return obstacles.found(lambda: [*_walls(Limits(), []), "/usr/bin/env", "true"])
+
+
+def shortcomings(limits: Limits) -> str:
+    """Return "" or a sentence on what of the sandbox cannot be had on this machine."""
+    missing = []
+    if not _group(limits):
+        missing.append(
+            "no control group (systemd-run --scope): memory that no process shows, as of files in "
+            "/tmp, is bounded but not counted"
+        )
+    if not syscalls.program():
+        missing.append("no list of the kernel's calls for this kind of processor: none is refused")
+    return f"Note: there is {'; and '.join(missing)}." if missing else ""
+
+
+def shows(path: Path) -> str:
+    """Return the folder around a path that the code inside can read, or ""."""
+    around = {Path(folder).resolve(): folder for folder in (*SYSTEM, *_shown())}
+    return next((str(around[one]) for one in (path, *path.parents) if one in around), "")
 
 
 def start(limits: Limits, *, unsafe: bool = False) -> subprocess.Popen:
     """Start the process that runs one student's code, and talk to it through its pipes."""
     digits()  # unpacked here, since the sandbox cannot write them
-    command = [sys.executable, str(CANDIDATE)]
+    command, environment, calls = [sys.executable, str(CANDIDATE)], dict(_ENVIRONMENT), []
     if not unsafe:
-        command = [*_walls(limits), *_doors(), *command]
+        calls = _filter()
+        command = [*_group(limits), *_walls(limits, calls), *_doors(), *command]
+        environment |= {name: os.environ[name] for name in BUS if name in os.environ}
 
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         resource.setrlimit(resource.RLIMIT_FSIZE, (limits.file, limits.file))
         limit_addresses(limits)
 
-    return subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env={**_ENVIRONMENT, "PYTHONPATH": str(PROJECT), "EAI_LAB_HOME": str(lab_home())},
-        start_new_session=True,
-        preexec_fn=limit,
-    )
+    try:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={**environment, "PYTHONPATH": str(PROJECT), "EAI_LAB_HOME": str(lab_home())},
+            start_new_session=True,
+            pass_fds=calls,
+            preexec_fn=limit,
+        )
+    finally:
+        for number in calls:
+            os.close(number)
 
 
 def limit_addresses(limits: Limits) -> None:
@@ -189,27 +210,49 @@ _ENVIRONMENT = {
 }
 
 
-def _walls(limits: Limits | None = None) -> list[str]:
+def _group(limits: Limits) -> list[str]:
+    """Return the start of a command for a control group; what is in no process counts in it."""
+    return obstacles.control_group(limits.memory + 8 * limits.file, TASKS)
+
+
+def _filter() -> list[int]:
+    """Return a pipe, to be closed, that the filter of the kernel's calls can be read from."""
+    program = syscalls.program()
+    if not program:
+        return []
+    read, write = os.pipe()
+    with open(write, "wb") as pipe:
+        pipe.write(program)
+    return [read]
+
+
+def _walls(limits: Limits, calls: list[int]) -> list[str]:
     """Return bubblewrap and what it keeps out."""
-    limits = limits or Limits()
     seen = [part for path in SYSTEM for part in ("--ro-bind-try", path, path)]
     space = ["--size", str(4 * limits.file), "--tmpfs"]
     return [
         *("bwrap", "--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL"),
         *("--uid", "65534", "--gid", "65534", "--hostname", "sandbox"),
+        *obstacles.no_namespaces(),
+        *(part for number in calls for part in ("--seccomp", str(number))),
+        *(part for name in BUS for part in ("--unsetenv", name)),
         *seen,
-        *("--proc", "/proc", "--dev", "/dev", *space, "/dev/shm", "--remount-ro", "/dev"),
-        *(*space, "/tmp", "--chdir", "/tmp"),
+        # Root may write settings, capabilities or not; /dev/zero gives memory that nobody counts.
+        *("--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys"),
+        *("--dev", "/dev", "--dev-bind", "/dev/null", "/dev/zero"),
+        *(*space, "/dev/shm", "--remount-ro", "/dev", *space, "/tmp", "--chdir", "/tmp"),
     ]
 
 
-def _doors() -> list[str]:
-    """Return what bubblewrap lets the code read: Python and its packages, the course's own."""
+def _shown() -> list[str]:
+    """Return what the code may read besides the system: Python, its packages, the course's own."""
     home = lab_home()
     own = (CANDIDATE, CANDIDATE.with_name("values.py"), PROJECT / "labutils")
     shown = {sys.base_prefix, sys.prefix, *map(str, own)}
     shown |= {str(home / name) for name in ("data", "models")}
     shown |= {path for path in sys.path if path.endswith("-packages") and os.path.isdir(path)}
-    outer = sorted(shown, key=len)  # a folder before what lies in it
-    binds = [part for path in outer for part in ("--ro-bind", path, path)]
-    return [*binds, "--remount-ro", "/"]
+    return sorted(shown, key=len)  # a folder before what lies in it
+
+
+def _doors() -> list[str]:
+    return [*(p for path in _shown() for p in ("--ro-bind", path, path)), "--remount-ro", "/"]
