@@ -1,7 +1,7 @@
 """Grade a class: `make grade SUBMISSIONS=folder-or-zip`.
 
     python -m classroom.grade SUBMISSIONS [--course FOLDER] [--jobs N] [--again STUDENT ...]
-                              [--limits JSON] [--unsafe]
+                              [--limits JSON] [--unsafe] [--as-root]
 
 Writes into the course folder: grades.csv, a feedback page for each student, and what nbgrader
 needs to mark the written answers. Run it again at any time: what is graded stays graded, what
@@ -43,6 +43,7 @@ OF_ONE_NOTEBOOK = (RuntimeError, ValueError, TypeError, LookupError, AttributeEr
 ROOMS = ("base", "fit", "cost", "prune", "checks")  # of labutils, what grading uses
 SPARE = 180  # seconds an examination may take beyond what the student's code may
 LOUD = "WARNING: UNSAFE=1: what students hand in runs with all that you may do on this machine."
+ROOT = "you are root, so whatever found a way out of the sandbox could do all on this machine"
 
 
 def main() -> None:
@@ -53,6 +54,7 @@ def main() -> None:
     told.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="at a time")
     told.add_argument("--again", nargs="*", default=[], help="students to grade once more")
     told.add_argument("--unsafe", action="store_true", help="without a sandbox")
+    told.add_argument("--as-root", action="store_true", help="even though you are root")
     told.add_argument("--limits", default="{}", help='other limits, as {"cell": 120} for seconds')
     given = told.parse_args()
     try:
@@ -62,6 +64,7 @@ def main() -> None:
             jobs=max(1, given.jobs),
             again=set(given.again),
             unsafe=given.unsafe,
+            as_root=given.as_root,
             limits=_limits(given.limits),
         )
     except (OSError, ValueError, RuntimeError) as error:
@@ -77,6 +80,7 @@ def grade(
     jobs: int = 2,
     again: set[str] = frozenset(),
     unsafe: bool = False,
+    as_root: bool = False,
     limits: Limits | None = None,
 ) -> Path:
     """Grade all submissions into a course folder; return the path of grades.csv.
@@ -88,23 +92,23 @@ def grade(
     jobs : submissions at a time
     again : students to grade even if their file is graded already
     unsafe : without a sandbox, where there is none
+    as_root : even where the user is root
 
     Raises
     ------
     RuntimeError
-        There is no sandbox and `unsafe` was not said, or another program grades into the folder.
+        There is no sandbox and `unsafe` was not said, the user is root and `as_root` was not said,
+        or another program grades into the folder.
     FileNotFoundError, ValueError
         There are no submissions there, or none of those to be graded again; or they lie in the
-        course folder, or something in that is damaged.
+        course folder or where students' code can read, or something in that is damaged.
     OSError
         The course folder cannot be made or written.
     """
-    obstacle = "" if unsafe else sandbox.available()
-    if obstacle:
-        raise RuntimeError(obstacle)
-    if unsafe:
-        print(LOUD)
-    _keep_apart(submissions.resolve(), folder.resolve())
+    limits, places = limits or Limits(), (submissions.resolve(), folder.resolve())
+    for warning in _precautions(limits, [*places, PROJECT], unsafe, as_root):
+        print(warning)
+    _keep_apart(*places)
     handed_in = collect(submissions, NAME)
     unknown = sorted(again - {one.student for one in handed_in})
     if unknown:
@@ -126,12 +130,33 @@ def grade(
             if one.student in again or not records.known(one.student, _hash(one), version)
         ]
         print(f"{len(handed_in)} submissions, {len(handed_in) - len(todo)} of them graded already")
-        graders = _Class(course, records, version, limits or Limits(), unsafe)
+        graders = _Class(course, records, version, limits, unsafe)
         graders.go_through(todo, jobs, interrupts)
         tell(course, records, interrupts)
         path = write_grades(course, records)
     print(f"Grades: {path}\nFeedback: {folder / 'feedback'}")
     return path
+
+
+def _precautions(limits: Limits, places: list[Path], unsafe: bool, as_root: bool) -> list[str]:
+    """Return warnings; raise where students' code could do what it must not."""
+    root = getattr(os, "geteuid", lambda: None)() == 0
+    if root and not as_root:
+        raise RuntimeError(f"Nothing is graded: {ROOT}. Log in as an ordinary user, or say ROOT=1.")
+    warnings = [f"WARNING: ROOT=1: {ROOT}."] if root else []
+    if unsafe:
+        return [*warnings, LOUD]
+    obstacle = sandbox.available()
+    if obstacle:
+        raise RuntimeError(obstacle)
+    for place in places:
+        shown = sandbox.shows(place)
+        if shown:
+            raise ValueError(
+                f"{place} lies in {shown}, which students' code can read: move it elsewhere, as "
+                "into your home folder."
+            )
+    return [*warnings, *filter(None, [sandbox.shortcomings(limits)])]
 
 
 def _keep_apart(submissions: Path, folder: Path) -> None:

@@ -10,7 +10,6 @@ import functools
 import json
 import os
 import selectors
-import shutil
 import subprocess
 import sys
 import time
