@@ -37,7 +37,7 @@ def main() -> None:
         handed_in.mkdir()
         for number in range(students):
             (handed_in / f"student{number:03}.ipynb").write_bytes(SOURCE.read_bytes())
-        command = [sys.executable, "-m", "classroom.grade", handed_in]
+        command = [sys.executable, "-m", "classroom.grade", "--as-root", handed_in]
         begun = time.perf_counter()
         subprocess.run([*command, "--course", Path(folder) / "course", "--jobs", "2"], check=True)
         seconds = time.perf_counter() - begun

@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 import labutils as lab
-from classroom import sandbox
+from classroom.apart import apart
 from classroom.assignment import NAME, Part, parsed, parts
 from classroom.harmless import some
 from classroom.oddities import oddities
@@ -182,7 +182,7 @@ class _Examiner:
             return _worth(attempt.result, mark)
 
         limits = self.session.limits
-        found, why = sandbox.apart(judged, limits.cell, limits.memory)
+        found, why = apart(judged, limits.cell, limits.memory)
         if found is None:
             what = f"{DESIGN}: wrong\n  got       a network whose evaluation {why}"
             return Mark("wrong", 0, what)

@@ -14,19 +14,17 @@ import hashlib
 import importlib
 import json
 import math
-import multiprocessing
 import os
-import signal
 import sys
-import time
-from dataclasses import asdict, replace
+from dataclasses import asdict
+from functools import partial
 from multiprocessing.connection import wait
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import torch
 
 from classroom import sandbox
+from classroom.apart import Copy
 from classroom.assignment import NAME, PROJECT, parts
 from classroom.collect import Submission, collect
 from classroom.examine import Mark, Result, course_file, examine
@@ -206,44 +204,25 @@ class _Class:
         # What takes seconds to load, before the first copy of this process: so all have it.
         digits()
         importlib.import_module("torch._dynamo")  # of any optimizer
-        waiting, running = list(todo), {}
+        waiting, running, enough = list(todo), {}, self.limits.total + SPARE
         try:
             while waiting or running:
                 interrupts.obey()
                 while waiting and len(running) < jobs:
                     one = waiting.pop(0)
-                    running[self._start(one)] = one, time.monotonic()
-                wait([process.sentinel for process in running], timeout=1)
-                for process, (one, begun) in list(running.items()):
-                    late = time.monotonic() - begun > self.limits.total + SPARE
-                    if late:
-                        sandbox.kill(process.pid)
-                        process.join()
-                    if late or not process.is_alive():
-                        del running[process]
-                        self._finish(one, process, late, len(todo))
+                    work = partial(_examined, one, self.course.folder, self.limits, self.unsafe)
+                    running[Copy(work, enough, self.limits.addresses)] = one
+                ended = wait(list(running), timeout=1)
+                for copy in [copy for copy in running if copy in ended or copy.late]:
+                    outcome = copy.outcome("ended with code {}; see above")
+                    self._finish(running[copy], *outcome, len(todo))
+                    del running[copy]
         finally:
-            for process in running:
-                sandbox.kill(process.pid)
-                process.join()
+            for copy in running:
+                copy.end()
 
-    def _start(self, one: Submission) -> BaseProcess:
-        # On Linux a copy of this process, PyTorch loaded and all, which saves seconds for each.
-        kind = "fork" if sys.platform.startswith("linux") else "spawn"
-        self._outbox(one).unlink(missing_ok=True)
-        process = multiprocessing.get_context(kind).Process(
-            target=_examine,
-            args=(one, self.course.folder, self._outbox(one), self.limits, self.unsafe),
-            daemon=True,  # it ends with this program, wherever that is interrupted
-        )
-        process.start()
-        return process
-
-    def _outbox(self, one: Submission) -> Path:
-        return self.records.folder / f".{one.student}.result"
-
-    def _finish(self, one: Submission, process: BaseProcess, late: bool, total: int) -> None:
-        result, handed_in = _result(self._outbox(one), process, late), _hash(one)
+    def _finish(self, one: Submission, found: dict | None, why: str, total: int) -> None:
+        result, handed_in = _result(found, why), _hash(one)
         result.remarks = [*one.notes, *result.remarks]
         if not result.problem:
             try:
@@ -260,33 +239,22 @@ class _Class:
         print(f"[{self.done}/{total}] {one.student}: {said} {seconds}", flush=True)
 
 
-def _examine(one: Submission, folder: Path, outbox: Path, limits: Limits, unsafe: bool) -> None:
-    """Examine one submission in a process of its own, and leave the result in a file."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends this process
+def _examined(one: Submission, folder: Path, limits: Limits, unsafe: bool) -> dict:
+    """Examine one submission, in a process of its own; return its `Result` as plain data."""
     torch.set_num_threads(1)
-    sandbox.limit_addresses(limits)  # a network handed in may be made to take any memory
     if one.problem or one.content is None:
-        result = Result(problem=one.problem or "there is no notebook")
-    else:
-        try:
-            result = examine(one.content, folder, limits, unsafe=unsafe)
-        except MemoryError:
-            result = Result(problem="its answers took more memory than there is")
-    # A student's text may have half characters, which no file can hold.
-    text = json.dumps(asdict(result), ensure_ascii=False)
-    outbox.write_bytes(text.encode("utf-8", "replace"))
-
-
-def _result(outbox: Path, process: BaseProcess, late: bool) -> Result:
-    if late:
-        return Result(problem="the examination took too long and was stopped")
+        return asdict(Result(problem=one.problem or "there is no notebook"))
     try:
-        read_back = json.loads(outbox.read_bytes())
-        outbox.unlink()
-    except (OSError, ValueError):
-        return Result(problem=f"the examination ended with code {process.exitcode}; see above")
-    marks = {name: Mark(**mark) for name, mark in read_back.pop("marks").items()}
-    return replace(Result(**read_back), marks=marks)
+        return asdict(examine(one.content, folder, limits, unsafe=unsafe))
+    except MemoryError:
+        return asdict(Result(problem="its answers took more memory than there is"))
+
+
+def _result(found: dict | None, why: str) -> Result:
+    if found is None:
+        return Result(problem=f"the examination {why}")
+    marks = {name: Mark(**mark) for name, mark in found["marks"].items()}
+    return Result(**{**found, "marks": marks})
 
 
 def _hash(one: Submission) -> str:

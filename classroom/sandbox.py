@@ -7,25 +7,19 @@ A control group, where one can be had, counts its memory wherever it lies.
 
 import contextlib
 import functools
-import json
 import os
-import selectors
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
 from classroom import obstacles, syscalls
+from classroom.apart import kill, limit
 from classroom.assignment import PROJECT
 from labutils.base.digits import Digits, load_mnist
 from labutils.base.home import lab_home
-
-with contextlib.suppress(ModuleNotFoundError):  # Windows
-    import resource
 
 CANDIDATE = Path(__file__).with_name("candidate.py")
 MEBIBYTE = 1 << 20
@@ -47,6 +41,11 @@ class Limits:
     file: int = 64 * MEBIBYTE  # one; all its files may have four times that
     processes: int = 8
     answer: int = 64 * MEBIBYTE
+
+    @property
+    def addresses(self) -> int:
+        """How many bytes one process may ask for; PyTorch takes addresses that it never fills."""
+        return 4 * self.memory
 
 
 @functools.cache
@@ -87,12 +86,7 @@ def start(limits: Limits, *, unsafe: bool = False) -> subprocess.Popen:
         calls = _filter()
         command = [*_group(limits), *_walls(limits, calls), *_doors(), *command]
         environment |= {name: os.environ[name] for name in BUS if name in os.environ}
-
-    def limit() -> None:
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limits.file, limits.file))
-        limit_addresses(limits)
-
+    bounds = {"CORE": 0, "FSIZE": limits.file, "NOFILE": 256, "AS": limits.addresses}
     try:
         return subprocess.Popen(
             command,
@@ -102,55 +96,11 @@ def start(limits: Limits, *, unsafe: bool = False) -> subprocess.Popen:
             env={**environment, "PYTHONPATH": str(PROJECT), "EAI_LAB_HOME": str(lab_home())},
             start_new_session=True,
             pass_fds=calls,
-            preexec_fn=limit,
+            preexec_fn=functools.partial(limit, **bounds),
         )
     finally:
         for number in calls:
             os.close(number)
-
-
-def limit_addresses(limits: Limits) -> None:
-    """Bound this process's memory; four times, since PyTorch takes addresses it never fills."""
-    with contextlib.suppress(ValueError, OSError):  # macOS has no such limit
-        resource.setrlimit(resource.RLIMIT_AS, (4 * limits.memory, 4 * limits.memory))
-
-
-def apart(work: Callable[[], dict], seconds: float, memory: int) -> tuple[dict | None, str]:
-    """Do some work in a copy of this process; return what it gave, or why it gave nothing.
-
-    Parameters
-    ----------
-    work : gives what JSON can hold; it may loop, fill the memory or end its process
-    seconds, memory : how long it may take, and how many bytes more than there are in use
-    """
-    if not sys.platform.startswith("linux"):
-        return work(), ""
-    here, there = os.pipe()
-    child = os.fork()
-    if child == 0:
-        with contextlib.suppress(BaseException), open(there, "wb") as pipe:
-            hard = resource.getrlimit(resource.RLIMIT_AS)[1]
-            most = psutil.Process().memory_info().vms + memory
-            most = most if hard == resource.RLIM_INFINITY else min(most, hard)
-            resource.setrlimit(resource.RLIMIT_AS, (most, hard))
-            pipe.write(json.dumps(work()).encode(errors="replace"))
-        os._exit(0)
-    os.close(there)
-    until, said = time.monotonic() + seconds, b""
-    with open(here, "rb", buffering=0) as pipe, selectors.DefaultSelector() as waiting:
-        waiting.register(pipe, selectors.EVENT_READ)
-        while waiting.select(max(0, until - time.monotonic())):
-            part = pipe.read(1 << 16)
-            said += part
-            if not part:
-                break
-        else:
-            kill(child)
-    os.waitpid(child, 0)
-    if not said.endswith(b"}"):
-        late = time.monotonic() >= until
-        return None, f"took longer than {seconds:g} s" if late else "took more memory than there is"
-    return json.loads(said), ""
 
 
 def stop(process: subprocess.Popen) -> None:
@@ -160,15 +110,6 @@ def stop(process: subprocess.Popen) -> None:
     for pipe in (process.stdin, process.stdout):
         with contextlib.suppress(OSError):
             pipe.close()
-
-
-def kill(number: int) -> None:
-    """Kill a process, by its number, and all it started."""
-    with contextlib.suppress(psutil.NoSuchProcess):
-        process = psutil.Process(number)
-        for one in [process, *process.children(recursive=True)]:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                one.kill()
 
 
 def excess(process: subprocess.Popen, limits: Limits) -> str:

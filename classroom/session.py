@@ -5,17 +5,16 @@ again, the other cells run again, and the grading goes on.
 """
 
 import json
-import os
-import selectors
+import threading
 import time
 
 from classroom import sandbox
+from classroom.apart import kill
 from classroom.sandbox import Limits
 from classroom.values import pack, unpack
 from labutils.checks.verdict import Attempt
 
 LOOK = 0.1  # seconds between two looks at what the process uses
-CHUNK = 1 << 16
 
 
 class Lost(Exception):
@@ -33,8 +32,8 @@ class Session:
         self.limits, self.unsafe = limits, unsafe
         self.done: list[tuple[str, str]] = []  # name and source of the cells to be run again
         self.left_out: dict[str, str] = {}  # why a cell, by its name, was left out
-        self._process, self._unread = None, bytearray()
-        self._begun, self._looked, self._number = time.monotonic(), 0.0, 0
+        self._begun, self._number = time.monotonic(), 0
+        self._process, self._beyond = None, ""  # what it went beyond
         self._broken: dict[str, str] = {}
 
     def close(self) -> None:
@@ -81,10 +80,8 @@ class Session:
         """Start the process if there is none, and bring it to where it was."""
         while self._process is None:
             self._process = sandbox.start(self.limits, unsafe=self.unsafe)
-            self._unread = bytearray()
-            os.set_blocking(self._process.stdout.fileno(), False)
             try:
-                self._answer(self.limits.start)
+                self._exchange(b"", self.limits.start)
             except Lost as loss:
                 raise RuntimeError(f"The sandbox did not start: its process {loss}.") from None
             self._run_again()
@@ -102,67 +99,51 @@ class Session:
     def _ask(self, request: dict, seconds: float) -> dict:
         self._number += 1
         line = json.dumps({"number": self._number, **request}).encode() + b"\n"
-        try:
-            self._write(line, seconds)
-            answer = self._answer(seconds)
-        except (BrokenPipeError, ConnectionError):
-            self.close()
-            raise Lost("ended its process") from None
+        answer = self._exchange(line, seconds)
         if answer.get("number") != self._number:
             self._lose("wrote into the channel of the grading")
         return answer
 
-    def _write(self, line: bytes, seconds: float) -> None:
-        """Write all of a line, unless nobody reads it: a full pipe would block for ever."""
-        pipe, until = self._process.stdin.fileno(), time.monotonic() + seconds
-        os.set_blocking(pipe, False)
-        with selectors.DefaultSelector() as waiting:
-            waiting.register(pipe, selectors.EVENT_WRITE)
-            while line:
-                self._still_fine(until, seconds)
-                if waiting.select(LOOK):
-                    line = line[os.write(pipe, line[:CHUNK]) :]
-
-    def _answer(self, seconds: float) -> dict:
-        """Read one line, watching time, memory and processes."""
-        until = time.monotonic() + seconds
-        with selectors.DefaultSelector() as waiting:
-            waiting.register(self._process.stdout, selectors.EVENT_READ)
-            whole = b"\n" in self._unread
-            while not whole:
-                self._still_fine(until, seconds)
-                whole = bool(waiting.select(LOOK)) and self._read()
-        line, _, self._unread = self._unread.partition(b"\n")
+    def _exchange(self, line: bytes, seconds: float) -> dict:
+        """Write a line and read one, while time, memory and processes are watched."""
+        answered, said = threading.Event(), b""
+        self._beyond = ""
+        watch = threading.Thread(target=self._watch, args=(answered, seconds))
+        watch.start()
         try:
-            answer = json.loads(line)
+            self._process.stdin.write(line)
+            self._process.stdin.flush()
+            said = self._process.stdout.readline(self.limits.answer)
+        except OSError:  # nobody reads any more
+            pass
+        finally:
+            answered.set()
+            watch.join()
+        if time.monotonic() - self._begun > self.limits.total:
+            self.close()
+            raise OutOfTime
+        if len(said) == self.limits.answer:
+            self._beyond = f"answered with more than {self.limits.answer / 1e6:.0f} MB"
+        if self._beyond or not said.endswith(b"\n"):
+            self._lose(self._beyond or "ended its process")
+        try:
+            answer = json.loads(said)
         except (ValueError, RecursionError):
             answer = None
         if not isinstance(answer, dict):
             self._lose("wrote into the channel of the grading")
         return answer
 
-    def _read(self) -> bool:
-        """Take what has come; tell whether a line has come to its end."""
-        content = os.read(self._process.stdout.fileno(), 64 * CHUNK)
-        if not content:
-            self._lose("ended its process")
-        self._unread += content
-        if len(self._unread) > self.limits.answer:
-            self._lose(f"answered with more than {self.limits.answer / 1e6:.0f} MB")
-        return b"\n" in content
-
-    def _still_fine(self, until: float, seconds: float) -> None:
-        now = time.monotonic()
-        if now - self._begun > self.limits.total:
-            self.close()
-            raise OutOfTime
-        if now > until:
-            self._lose(f"ran longer than {seconds:g} s")
-        if now - self._looked > LOOK:
-            self._looked = now
-            too_much = sandbox.excess(self._process, self.limits)
-            if too_much:
-                self._lose(too_much)
+    def _watch(self, answered: threading.Event, seconds: float) -> None:
+        """Kill the process if it goes beyond its limits before it has answered."""
+        until = time.monotonic() + seconds
+        while not (self._beyond or answered.wait(LOOK)):
+            if time.monotonic() > min(until, self._begun + self.limits.total):
+                self._beyond = f"ran longer than {seconds:g} s"
+            else:
+                self._beyond = sandbox.excess(self._process, self.limits)
+        if self._beyond:
+            kill(self._process.pid)
 
     def _lose(self, what: str) -> None:
         self.close()

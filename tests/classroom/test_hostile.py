@@ -12,6 +12,7 @@ pytest.importorskip("nbgrader", reason="the extra [teacher] is not installed")
 from submissions import HOSTILE, NEVER, Class, hashes
 
 from classroom import examine, sandbox
+from classroom.apart import apart
 from classroom.assignment import PROJECT, defined
 from classroom.session import Session
 
@@ -93,4 +94,4 @@ def test_nothing_outside_the_sandboxes_changed(graded):
     ],
 )
 def test_work_apart_costs_itself_alone(work, seconds, gives):
-    assert sandbox.apart(work, seconds, 10**9) == gives
+    assert apart(work, seconds, 10**9) == gives
