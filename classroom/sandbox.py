@@ -10,6 +10,7 @@ import functools
 import os
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,19 +57,14 @@ def digits() -> Digits:
 
 def available() -> str:
     """Return "" if submissions can be shut in here, or why not and what to do."""
-    return obstacles.found(lambda: [*_walls(Limits(), []), "/usr/bin/env", "true"])
+    return obstacles.found(lambda: [*_walls(Limits()), "/usr/bin/env", "true"])
 
 
 def shortcomings(limits: Limits) -> str:
     """Return "" or a sentence on what of the sandbox cannot be had on this machine."""
-    missing = []
-    if not _group(limits):
-        missing.append(
-            "no control group (systemd-run --scope): memory that no process shows, as of files in "
-            "/tmp, is bounded but not counted"
-        )
-    if not syscalls.program():
-        missing.append("no list of the kernel's calls for this kind of processor: none is refused")
+    grouped = "no control group (systemd-run --scope), so that files in /tmp do not count as memory"
+    filtered = "no list of the kernel's calls for this kind of processor, so that none is refused"
+    missing = [grouped] * (not _group(limits)) + [filtered] * (not syscalls.program())
     return f"Note: there is {'; and '.join(missing)}." if missing else ""
 
 
@@ -81,13 +77,14 @@ def shows(path: Path) -> str:
 def start(limits: Limits, *, unsafe: bool = False) -> subprocess.Popen:
     """Start the process that runs one student's code, and talk to it through its pipes."""
     digits()  # unpacked here, since the sandbox cannot write them
-    command, environment, calls = [sys.executable, str(CANDIDATE)], dict(_ENVIRONMENT), []
-    if not unsafe:
-        calls = _filter()
-        command = [*_group(limits), *_walls(limits, calls), *_doors(), *command]
-        environment |= {name: os.environ[name] for name in BUS if name in os.environ}
+    command, environment = [sys.executable, str(CANDIDATE)], dict(_ENVIRONMENT)
     bounds = {"CORE": 0, "FSIZE": limits.file, "NOFILE": 256, "AS": limits.addresses}
-    try:
+    with tempfile.TemporaryFile(buffering=0) as calls:
+        calls.write(syscalls.program())
+        calls.seek(0)
+        if not unsafe:
+            command = [*_group(limits), *_walls(limits, calls.fileno()), *_doors(), *command]
+            environment |= {name: os.environ[name] for name in BUS if name in os.environ}
         return subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -95,12 +92,9 @@ def start(limits: Limits, *, unsafe: bool = False) -> subprocess.Popen:
             stderr=subprocess.DEVNULL,
             env={**environment, "PYTHONPATH": str(PROJECT), "EAI_LAB_HOME": str(lab_home())},
             start_new_session=True,
-            pass_fds=calls,
+            pass_fds=[calls.fileno()],
             preexec_fn=functools.partial(limit, **bounds),
         )
-    finally:
-        for number in calls:
-            os.close(number)
 
 
 def stop(process: subprocess.Popen) -> None:
@@ -155,26 +149,16 @@ def _group(limits: Limits) -> list[str]:
     return obstacles.control_group(limits.memory + 8 * limits.file, TASKS)
 
 
-def _filter() -> list[int]:
-    """Return a pipe, to be closed, that the filter of the kernel's calls can be read from."""
-    program = syscalls.program()
-    if not program:
-        return []
-    read, write = os.pipe()
-    with open(write, "wb") as pipe:
-        pipe.write(program)
-    return [read]
-
-
-def _walls(limits: Limits, calls: list[int]) -> list[str]:
-    """Return bubblewrap and what it keeps out."""
+def _walls(limits: Limits, calls: int | None = None) -> list[str]:
+    """Return bubblewrap and what it keeps out; `calls` is an open file with a filter of these."""
+    filtered = calls is not None and syscalls.program()
     seen = [part for path in SYSTEM for part in ("--ro-bind-try", path, path)]
     space = ["--size", str(4 * limits.file), "--tmpfs"]
     return [
         *("bwrap", "--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL"),
         *("--uid", "65534", "--gid", "65534", "--hostname", "sandbox"),
         *obstacles.no_namespaces(),
-        *(part for number in calls for part in ("--seccomp", str(number))),
+        *(("--seccomp", str(calls)) if filtered else ()),
         *(part for name in BUS for part in ("--unsetenv", name)),
         *seen,
         # Root may write settings, capabilities or not; /dev/zero gives memory that nobody counts.
