@@ -262,6 +262,8 @@ def spies(desk: Desk) -> NotebookNode:
         + function(*MASK, "socket.create_connection(('192.0.2.1', 80), 3)\nreturn weight > 0"),
         ex3_solution=VANDAL.format(book=book, paper=paper)
         + function("global_masks", "weights, amount", "raise RuntimeError(done)"),
+        ex6_solution=TRIES
+        + function("remove_filters", "network, kept1, kept2", "raise RuntimeError(allowed)"),
     )
 
 
@@ -345,6 +347,33 @@ try:
     done.append("changed the gradebook")
 except sqlite3.Error:
     pass
+"""
+TRIES = """\
+import ctypes, mmap, os, platform, socket
+libc, zero = ctypes.CDLL(None, use_errno=True), os.open("/dev/zero", os.O_RDWR)
+keyctl, clone = {"x86_64": (250, 56), "aarch64": (219, 220)}[platform.machine()]
+tried = {
+    "memfd_create": lambda: libc.memfd_create(b"x", 0),
+    "shmget": lambda: libc.shmget(0, 4096, 0o1600),
+    "ptrace": lambda: libc.ptrace(0, 0, 0, 0),
+    "unshare": lambda: libc.unshare(0x10000000),
+    "clone": lambda: libc.syscall(clone, 0x10000011, 0, 0, 0, 0),
+    "io_uring": lambda: libc.syscall(425, 1, ctypes.create_string_buffer(120)),
+    "keyctl": lambda: libc.syscall(keyctl, 0, -3, 1),
+    "shared memory": lambda: mmap.mmap(-1, 4096),
+    "the same of zeros": lambda: mmap.mmap(zero, 4096),
+    "vsock": lambda: socket.socket(40, socket.SOCK_STREAM),
+    "netlink": lambda: socket.socket(16, socket.SOCK_RAW),
+    "settings": lambda: os.open("/proc/sys/vm/overcommit_memory", os.O_WRONLY),
+    "the kernel's name": lambda: os.open("/proc/sys/kernel/hostname", os.O_WRONLY),
+}
+allowed = []
+for name, do in tried.items():
+    try:
+        if do() != -1:
+            allowed.append(name)
+    except OSError:
+        pass
 """
 HTML = """\
 <script>window.hacked = true</script> <img src="x" onerror="window.hacked = true">

@@ -77,7 +77,7 @@ def test_it_gets_the_points_of_its_right_answers_and_is_remarked(graded, name):
 
 
 def test_all_that_was_seen_of_the_outside_is_nothing(graded):
-    assert len(re.findall(r"RuntimeError: \[\]\n", graded.feedback("spies"))) >= 4
+    assert len(re.findall(r"RuntimeError: \[\]\n", graded.feedback("spies"))) >= 6
 
 
 def test_nothing_outside_the_sandboxes_changed(graded):
