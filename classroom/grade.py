@@ -48,7 +48,9 @@ def main() -> None:
     """Read the command line and grade."""
     told = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     told.add_argument("submissions", type=Path, help="folder, or zip from the LMS")
-    told.add_argument("--course", type=Path, default=PROJECT / "grading", help="folder to keep")
+    told.add_argument(
+        "--course", dest="folder", type=Path, default=PROJECT / "grading", help="folder to keep"
+    )
     told.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="at a time")
     told.add_argument("--again", nargs="*", default=[], help="students to grade once more")
     told.add_argument("--unsafe", action="store_true", help="without a sandbox")
@@ -56,15 +58,8 @@ def main() -> None:
     told.add_argument("--limits", default="{}", help='other limits, as {"cell": 120} for seconds')
     given = told.parse_args()
     try:
-        grade(
-            given.submissions,
-            given.course,
-            jobs=max(1, given.jobs),
-            again=set(given.again),
-            unsafe=given.unsafe,
-            as_root=given.as_root,
-            limits=_limits(given.limits),
-        )
+        given.limits = _limits(given.limits)
+        grade(**vars(given))
     except (OSError, ValueError, RuntimeError) as error:
         sys.exit(str(error))
     except KeyboardInterrupt:
@@ -72,15 +67,9 @@ def main() -> None:
 
 
 def grade(
-    submissions: Path,
-    folder: Path,
-    *,
-    jobs: int = 2,
-    again: set[str] = frozenset(),
-    unsafe: bool = False,
-    as_root: bool = False,
-    limits: Limits | None = None,
-) -> Path:
+    submissions: Path, folder: Path, *,
+    jobs: int, again: list[str], unsafe: bool, as_root: bool, limits: Limits,
+) -> Path:  # fmt: skip
     """Grade all submissions into a course folder; return the path of grades.csv.
 
     Parameters
@@ -103,12 +92,12 @@ def grade(
     OSError
         The course folder cannot be made or written.
     """
-    limits, places = limits or Limits(), (submissions.resolve(), folder.resolve())
+    places = submissions.resolve(), folder.resolve()
     for warning in _precautions(limits, [*places, PROJECT], unsafe, as_root):
         print(warning)
     _keep_apart(*places)
     handed_in = collect(submissions, NAME)
-    unknown = sorted(again - {one.student for one in handed_in})
+    unknown = sorted({*again} - {one.student for one in handed_in})
     if unknown:
         raise ValueError(
             f"--again {some(unknown)}: nobody is called so in {submissions}; give what stands in "
@@ -147,13 +136,11 @@ def _precautions(limits: Limits, places: list[Path], unsafe: bool, as_root: bool
     obstacle = sandbox.available()
     if obstacle:
         raise RuntimeError(obstacle)
-    for place in places:
-        shown = sandbox.shows(place)
-        if shown:
-            raise ValueError(
-                f"{place} lies in {shown}, which students' code can read: move it elsewhere, as "
-                "into your home folder."
-            )
+    for place in filter(sandbox.shows, places):
+        raise ValueError(
+            f"{place} lies in {sandbox.shows(place)}, which students' code can read: move it "
+            "elsewhere, as into your home folder."
+        )
     return [*warnings, *filter(None, [sandbox.shortcomings(limits)])]
 
 
@@ -208,7 +195,7 @@ class _Class:
         try:
             while waiting or running:
                 interrupts.obey()
-                while waiting and len(running) < jobs:
+                while waiting and len(running) < max(1, jobs):
                     one = waiting.pop(0)
                     work = partial(_examined, one, self.course.folder, self.limits, self.unsafe)
                     running[Copy(work, enough, self.limits.addresses)] = one
