@@ -34,6 +34,7 @@ from classroom.interrupt import Interrupts
 from classroom.records import Records, tell, write_grades
 from classroom.restore import read, restore
 from classroom.sandbox import Limits, digits
+from labutils import checks
 from labutils.base.writing import only_writer
 
 # What one notebook can bring about. An OSError (a full disk) is nobody's: it ends the grading.
@@ -190,6 +191,7 @@ class _Class:
         """Grade these, some at a time."""
         # What takes seconds to load, before the first copy of this process: so all have it.
         digits()
+        checks.sensitivity_scan.cases()  # digits, too
         importlib.import_module("torch._dynamo")  # of any optimizer
         waiting, running, enough = list(todo), {}, self.limits.total + SPARE
         try:
