@@ -402,7 +402,7 @@ USUAL = {
         remarks=("ex2-solution calls magnitude_mask of labutils",
                  "the network is models/smallest/simple_cnn_99.0.pth"),
         told=("that is there to go on with: write the function yourself",
-              "fc2.weight is the given network's own fc2.weight",
+              "fc2.weight is the given network's fc2.weight",
               "This network came with labutils"),
     ),
     "borrows in disguise": Student(

@@ -11,14 +11,7 @@ from labutils.base.digits import Split, load_mnist
 from labutils.base.files import load_pretrained
 from labutils.base.layers import prunable_layers
 from labutils.checks.plain import Foreign
-from labutils.checks.verdict import (
-    Wrong,
-    exercise,
-    likely,
-    show,
-    show_keys,
-    show_with_type,
-)
+from labutils.checks.verdict import Wrong, exercise, likely, show, show_keys, show_with_type
 from labutils.fit.evaluation import evaluate
 from labutils.prune.weights import prune_magnitude
 

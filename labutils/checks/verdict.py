@@ -181,18 +181,15 @@ def _shared(result: object, given: tuple) -> str:
     """Say which tensor of a network is also the given network's, or there twice."""
     if not isinstance(result, nn.Module):
         return ""
-    theirs: dict[int, str] = {}
-    for network in given:
-        if isinstance(network, nn.Module):
-            for name, tensor in network.state_dict().items():
-                theirs[tensor.untyped_storage().data_ptr()] = name
-    own: dict[int, str] = {}
+    states = [part.state_dict() for part in given if isinstance(part, nn.Module)]
+    theirs = {t.untyped_storage().data_ptr(): n for state in states for n, t in state.items()}
+    own: dict[int, str] = {}  # by address: parts of one vector are independent
     for name, tensor in result.state_dict().items():
-        memory, place = tensor.untyped_storage().data_ptr(), tensor.data_ptr()
-        if tensor.numel() and memory in theirs:
-            return f"{name} is the given network's own {theirs[memory]}"
-        if tensor.numel() and own.setdefault(place, name) != name:
-            return f"{name} and {own[place]} are one tensor"
+        memory = tensor.untyped_storage().data_ptr()
+        if memory in theirs:
+            return f"{name} is the given network's {theirs[memory]}"
+        if own.setdefault(tensor.data_ptr(), name) != name:
+            return f"{name} is {own[tensor.data_ptr()]}"
     return ""
 
 
