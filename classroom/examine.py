@@ -215,7 +215,7 @@ class _Examiner:
         text = str(failure)
         for function in wanted:
             error = self.errors.get(self.by_function[function])
-            if error and "NameError: there is no function" in text:
+            if error and f"NameError: there is no function {function}" in text:
                 return f"{text}\n  because   the cell that defines it failed: {error}"
         return text
 

@@ -178,5 +178,6 @@ def _attempt(answer: dict) -> Attempt:
         unpack(answer.get("result")),
         attempted=answer.get("attempted", True) is not False,
         changed_input=answer.get("changed_input") is True,
+        shared=str(answer.get("shared", ""))[:200],
         borrowed=tuple(str(name)[:40] for name in answer.get("borrowed", ())[:9]),
     )
