@@ -171,22 +171,29 @@ def test_a_failed_later_file_keeps_the_earlier_marks_and_a_good_one_replaces_onl
 
 def test_a_mark_by_hand_completes_the_grade_and_reaches_the_feedback(graded):
     with Gradebook(f"sqlite:///{graded.course / 'gradebook.db'}") as book:
-        grade = book.find_grade("q1-answer", NAME, NAME, "answers")
-        grade.manual_score, grade.needs_manual_grade = 3, False
+        for cell, points, extra in (("q1-answer", 3, None), ("ex5a-check", 1.5, 0.5)):
+            grade = book.find_grade(cell, NAME, NAME, "answers")
+            grade.manual_score, grade.extra_credit, grade.needs_manual_grade = points, extra, False
         comment = book.find_comment("q1-answer", NAME, NAME, "answers")
         comment.manual_comment = "And what would make it faster?"
         book.db.commit()
     graded.grade()
     row = graded.rows["answers"]
-    assert (row["question 1"], row["total"], row["status"]) == ("3", "49", "done")
+    assert (row["question 1"], row["exercise 5"], row["total"]) == ("3", "2", "51")
+    assert row["status"] == "done"
     assert "And what would make it faster?" in graded.feedback("answers")
-    # The mark stands as long as the answer says what it said.
+    # The marks stand as long as answer and code say what they said.
     same = "Zeros are stored like other numbers."
-    for answer, points, status in ((same, "3", "done"), (f"{same} Or not.", "", "needs marking")):
-        graded.hand_in("answers", "my lab (1).ipynb", graded.solved("12", q1_answer=answer))
+    for solved, answer, *points, status in (
+        ("12", same, "2", "3", "done"),
+        ("125", f"{same} Or not.", "", "", "needs marking"),
+    ):
+        graded.hand_in("answers", "my lab (1).ipynb", graded.solved(solved, q1_answer=answer))
         graded.grade()
         row = graded.rows["answers"]
-        assert (row["exercise 3"], row["question 1"], row["status"]) == ("0", points, status)
+        assert row["exercise 3"] == "0"
+        assert [row["exercise 5"], row["question 1"], row["status"]] == [*points, status]
+    assert "Not marked yet" in graded.feedback("answers")
 
 
 def test_what_grading_does_not_use_may_change(graded, monkeypatch):
