@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import zipfile
 from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
@@ -28,7 +29,8 @@ from classroom.examine import Mark, Result, course_file
 from classroom.grade import _Class, _hash, _limits, _version
 from classroom.gradebook import Course
 from classroom.interrupt import Interrupts
-from classroom.records import Records, _alike, _status, tell
+from classroom.platforms import ClassList
+from classroom.records import Records, _alike, _status, tell, write_grades
 from classroom.restore import restore
 from classroom.sandbox import Limits
 from labutils.base.writing import only_writer
@@ -79,7 +81,7 @@ def test_no_page_obeys_what_a_student_wrote(graded):
     for page in (feedback.read_text(), shown):
         assert page.count("window.hacked") == 6  # it is there to be read
         assert not re.search(
-            r"<(script|img)[^>]*>?window.hacked|<[^>]+onerror|href=.javascript", page
+            r"<(script|img)[^>]*>?window.hacked|<[^>]+onerror|href=.(javascript|https://ads)", page
         )
 
 
@@ -266,6 +268,27 @@ def test_one_missing_notebook_costs_one_page(graded, capsys):
     assert [page.read_bytes() for page in pages] == before
 
 
+def test_the_platform_gets_back_its_own_list_and_all_pages(graded, tmp_path):
+    course, records = Course(graded.course), Records(graded.course / "records")
+    path, upload = tmp_path / "class.csv", graded.course / "upload"
+    listed = "Identifier,Full name,Grade\n1,perfect,{}\n2,corrupt,5\n3,=Nobody,\n"
+    path.write_text(listed.format(""))
+    write_grades(course, records, ClassList(path))
+    nobody, blank = graded.rows["'=Nobody"], graded.rows["blank"]
+    assert (nobody["number"], nobody["status"]) == ("3", "nothing handed in")
+    assert set(nobody.values()) == {"3", "'=Nobody", "nothing handed in", ""}
+    assert blank["remarks"].endswith("blank is not in the class list")
+    assert (upload / "class.csv").read_text() == listed.format(graded.rows["perfect"]["total"])
+    pages = {f"{graded.rows[name]['student']}/feedback.html" for name in GRADED}
+    with zipfile.ZipFile(upload / "feedback.zip") as archive:
+        assert set(archive.namelist()) == pages
+        assert archive.read("perfect/feedback.html") == course.page("perfect").read_bytes()
+    path.write_text("Identifier,Full name,Grade\n3,Nobody,\n")
+    _, error = command(graded.submissions, "--course", graded.course, "--class", path)
+    assert f"CLASS={path} has nobody of {graded.submissions}: give the list of this" in error
+    write_grades(course, records)
+
+
 def test_what_nbgrader_refuses_is_told_in_its_words(tmp_path):
     notebook = nbformat.read(SOURCE, as_version=4)
     cell_named(notebook, "ex1-hidden").metadata.nbgrader.grade = False
@@ -384,6 +407,7 @@ def test_an_interrupt_while_a_process_is_copied_is_not_lost(tmp_path):
         ([SOURCE, "--limits", '{"cell": "60"}'], "all positive numbers"),
         ([SOURCE, "--limits", '{"cell": 0}'], "all positive numbers"),
         ([SOURCE, "--limits", "[60]"], "all positive numbers"),
+        ([SOURCE, "--class", "nowhere"], "CLASS=nowhere is no file: give the list that you"),
         ([SOURCE, "--again", "nobody"], "--again nobody: nobody is called so in"),
         ([SOURCE, "--course", PROJECT / "LICENSE/x"], "be made (Not a directory): choose another"),
     ],
