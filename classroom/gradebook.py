@@ -17,6 +17,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from unittest import mock
 
 import nbformat
 from nbformat import NotebookNode
@@ -239,7 +240,10 @@ class Course:
             )
 
     def _do(self, action: str, *arguments: str, **options: bool) -> None:
-        with _activated():
+        # nbgrader calls alembic by name: it lies beside this Python.
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+        with mock.patch.dict(os.environ, PATH=path), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the libraries nbgrader uses, about nbgrader
             answer = getattr(self._api, action)(*arguments, **options)
         if not answer["success"]:
             raise RuntimeError(f"nbgrader could not {action}: {_reason(answer)}")
@@ -295,16 +299,3 @@ def _reason(answer: dict) -> str:
     log, error = ((answer.get(key) or "").strip() for key in ("log", "error"))
     raised = re.findall(r"^ +[\w.]+(?:Error|Exception): (.+)$", log, re.MULTILINE)
     return (raised or error.splitlines() or log.splitlines() or ["it does not say why"])[-1][:500]
-
-
-@contextlib.contextmanager
-def _activated() -> Iterator[None]:
-    """Let nbgrader find alembic, which it calls by name, beside this Python."""
-    before = os.environ.get("PATH", "")
-    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{before}"
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of the libraries nbgrader uses, about nbgrader
-            yield
-    finally:
-        os.environ["PATH"] = before
