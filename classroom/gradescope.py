@@ -1,6 +1,6 @@
 """How does Gradescope grade with the same checks, shut in the same way?
 
-    python -m classroom.gradescope [--out FOLDER] [--leaderboard] [--unsafe]
+    python -m classroom.gradescope [--out FOLDER] [--torch-index URL] [--leaderboard] [--unsafe]
 
 Writes eai-lab2-gradescope.zip, to be uploaded as an assignment's autograder. What it grades with,
 and where results go, is laid down in https://gradescope-autograders.readthedocs.io/en/latest/specs
@@ -9,6 +9,7 @@ and where results go, is laid down in https://gradescope-autograders.readthedocs
 import argparse
 import json
 import re
+import shlex
 import shutil
 import sys
 import tempfile
@@ -30,7 +31,7 @@ set -e
 apt-get update
 apt-get install -y bubblewrap python3-venv
 python3 -m venv /autograder/python
-/autograder/python/bin/pip install torch torchvision --index-url https://download.pytorch.org/whl/cpu
+/autograder/python/bin/pip install torch torchvision {index}
 /autograder/python/bin/pip install --editable '/autograder/source[teacher]'
 """
 # What is written first stays if the grading does not live to write its own.
@@ -49,6 +50,7 @@ def main() -> None:
     """Read the command line; build, or grade."""
     told = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     told.add_argument("--out", type=Path, default=PROJECT / "dist", help="folder to write into")
+    told.add_argument("--torch-index", default="", help="address of PyTorch without CUDA")
     told.add_argument("--leaderboard", action="store_true", help="of the networks of Exercise 8")
     told.add_argument("--unsafe", action="store_true", help="without a sandbox")
     told.add_argument("--grade", type=Path, help="what Gradescope calls: its folder /autograder")
@@ -58,16 +60,23 @@ def main() -> None:
         path = given.grade / "results" / "results.json"
         return write_whole(path, lambda file: file.write(text.encode()))
     try:
-        print(build(given.out, leaderboard=given.leaderboard, unsafe=given.unsafe))
+        options = " --leaderboard" * given.leaderboard + " --unsafe" * given.unsafe
+        print(build(given.out, options, given.torch_index))
     except OSError as error:
         sys.exit(str(error))
 
 
-def build(out: Path, *, leaderboard: bool = False, unsafe: bool = False) -> Path:
-    """Write the zip file for Gradescope; return its path. An OSError if that cannot be."""
-    options = " --leaderboard" * leaderboard + " --unsafe" * unsafe
+def build(out: Path, options: str = "", torch_index: str = "") -> Path:
+    """Write the zip file for Gradescope; return its path. An OSError if that cannot be.
+
+    Parameters
+    ----------
+    options : of this command, for the grading: " --leaderboard", " --unsafe"
+    torch_index : address of another package index to get PyTorch from
+    """
+    setup = SETUP.format(index=f"--index-url {shlex.quote(torch_index)}" if torch_index else "")
     run = RUN.format(lost=json.dumps({"score": 0, "output": LOST}), options=options)
-    files = {**read(PROJECT, CODE), "setup.sh": SETUP.encode(), "run_autograder": run.encode()}
+    files = {**read(PROJECT, CODE), "setup.sh": setup.encode(), "run_autograder": run.encode()}
     out.mkdir(parents=True, exist_ok=True)
     path = out / "eai-lab2-gradescope.zip"
     write_whole(path, lambda file: file.write(zipped(files)))

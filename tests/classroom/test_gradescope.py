@@ -22,9 +22,10 @@ def base(tmp_path_factory):
     """Lay out /autograder elsewhere, with what was uploaded unpacked."""
     base = tmp_path_factory.mktemp("autograder")
     (base / "submission").mkdir()
-    with zipfile.ZipFile(gradescope.build(base, leaderboard=True)) as archive:
+    with zipfile.ZipFile(gradescope.build(base, " --leaderboard", "a;b")) as archive:
         archive.extractall(base / "source")
         modes = {name: archive.getinfo(name).external_attr >> 16 for name in archive.namelist()}
+    assert "torchvision --index-url 'a;b'\n" in (base / "source" / "setup.sh").read_text()
     assert modes["run_autograder"] == modes["setup.sh"] == 0o100755
     return base
 
