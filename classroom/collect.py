@@ -168,18 +168,15 @@ def _label(file: File) -> tuple[str, str, str, File]:
 
 def _identifiers(names: dict[str, tuple[str, str]]) -> dict[str, str]:
     """Return an identifier for each key, different even where case does not count."""
-    plain = {
-        key: _identifier(name) + (f"-{number}" if number else "")
-        for key, (name, number) in names.items()
-    }
-    identifiers = plain
+    plain = {key: "-".join(filter(None, (_identifier(n), i))) for key, (n, i) in names.items()}
+    found = plain
     for length in (8, 16, 64):
-        times = Counter(identifier.lower() for identifier in identifiers.values())
-        identifiers = {
+        times = Counter(map(str.lower, found.values()))
+        found = {
             key: f"{plain[key]}-{_digest(key)[:length]}" if times[old.lower()] > 1 else old
-            for key, old in identifiers.items()
+            for key, old in found.items()
         }
-    return identifiers
+    return found
 
 
 def _identifier(name: str) -> str:
