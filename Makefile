@@ -1,6 +1,6 @@
 # Thin on purpose: every line calls a program that can also be called by hand.
 # Variables: PYTHON=python3.12  ARGS=--no-browser  JOBS=4  TORCH_INDEX=<address> (see README)
-# and for teachers SUBMISSIONS, COURSE, UNSAFE (see notebooks/assignment/README.md)
+# and for teachers SUBMISSIONS, CLASS, COURSE, UNSAFE (see notebooks/assignment/README.md)
 PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
@@ -45,7 +45,8 @@ handout: .venv/teacher ## build what students get: dist/eai-lab2-handout.zip and
 grade: .venv/teacher ## grade a class: make grade SUBMISSIONS=folder-or-zip
 	@test -n "$(SUBMISSIONS)" || { echo \
 	  "Say what to grade: make grade SUBMISSIONS=folder-or-zip (notebooks/assignment/README.md)"; exit 1; }
-	$(CLASSROOM).grade "$(SUBMISSIONS)" --course "$(COURSE)" --jobs $(JOBS) $(if $(UNSAFE),--unsafe) $(ARGS)
+	$(CLASSROOM).grade "$(SUBMISSIONS)" --course "$(COURSE)" --jobs $(JOBS) $(if $(CLASS),--class "$(CLASS)") \
+	  $(if $(UNSAFE),--unsafe) $(ARGS)
 
 mark: .venv/teacher ## mark written answers by hand: in JupyterLab, menu Nbgrader, Formgrader
 	@test -d "$(COURSE)" || { echo "There is no $(COURSE) yet: first make grade SUBMISSIONS=folder-or-zip"; exit 1; }

@@ -1,11 +1,12 @@
 """Grade a class: `make grade SUBMISSIONS=folder-or-zip`.
 
-    python -m classroom.grade SUBMISSIONS [--course FOLDER] [--jobs N] [--again STUDENT ...]
-                              [--limits JSON] [--unsafe]
+    python -m classroom.grade SUBMISSIONS [--class LIST [--column NAME]] [--course FOLDER]
+                              [--jobs N] [--again STUDENT ...] [--limits JSON] [--unsafe]
 
-Writes into the course folder: grades.csv, a feedback page for each student, and what nbgrader
-needs to mark the written answers. Run it again at any time: what is graded stays graded, what
-changed is graded anew, and marks given by hand since are in the new grades.csv.
+Writes into the course folder: grades.csv, a feedback page for each student, what the platform
+takes back (`upload/`), and what nbgrader needs to mark the written answers. Run it again at any
+time: what is graded stays graded, what changed is graded anew, and marks given by hand since are
+in the new grades.csv.
 """
 
 import argparse
@@ -32,7 +33,8 @@ from classroom.examine import Mark, Result, course_file, digits, examine
 from classroom.gradebook import Course
 from classroom.harmless import printable, some
 from classroom.interrupt import Interrupts
-from classroom.records import Records, tell, write_grades
+from classroom.platforms import ClassList
+from classroom.records import UPLOAD, Records, tell, write_grades
 from classroom.restore import read, restore
 from classroom.sandbox import Limits
 from labutils.base.writing import only_writer
@@ -48,6 +50,8 @@ def main() -> None:
     """Read the command line and grade."""
     told = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     told.add_argument("submissions", type=Path, help="folder, or zip from the LMS")
+    told.add_argument("--class", type=Path, dest="listed", help="the class, as the platform has it")
+    told.add_argument("--column", default="", help="of that list, for the grades")
     told.add_argument("--course", type=Path, default=PROJECT / "grading", help="folder to keep")
     told.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="at a time")
     told.add_argument("--again", nargs="*", default=[], help="students to grade once more")
@@ -62,6 +66,7 @@ def main() -> None:
             again=set(given.again),
             unsafe=given.unsafe,
             limits=_limits(given.limits),
+            class_list=ClassList(given.listed, given.column) if given.listed else None,
         )
     except (OSError, ValueError, RuntimeError) as error:
         sys.exit(str(error))
@@ -77,6 +82,7 @@ def grade(
     again: set[str] = frozenset(),
     unsafe: bool = False,
     limits: Limits | None = None,
+    class_list: ClassList | None = None,
 ) -> Path:
     """Grade all submissions into a course folder; return the path of grades.csv.
 
@@ -87,14 +93,15 @@ def grade(
     jobs : submissions at a time
     again : students to grade even if their file is graded already
     unsafe : without a sandbox, where there is none
+    class_list : who could have handed in something
 
     Raises
     ------
     RuntimeError
         There is no sandbox and `unsafe` was not said, or another program grades into the folder.
     FileNotFoundError, ValueError
-        There are no submissions there, or none of those to be graded again; or they lie in the
-        course folder, or something in that is damaged.
+        There are no submissions there, or none of those to be graded again, or all of another
+        class; or they lie in the course folder, or something in that is damaged.
     OSError
         The course folder cannot be made or written.
     """
@@ -110,6 +117,11 @@ def grade(
         raise ValueError(
             f"--again {some(unknown)}: nobody is called so in {submissions}; give what stands in "
             "the column `student` of grades.csv."
+        )
+    if class_list and not class_list.match({s.student: (s.number, s.name) for s in handed_in})[0]:
+        raise ValueError(
+            f"CLASS={class_list.path} has nobody of {submissions}: give the list of this class, of "
+            "this very assignment where the platform has one for each."
         )
     _make(folder)
     with only_writer(folder / "gradebook.db", doing="grading"), Interrupts() as interrupts:
@@ -128,8 +140,8 @@ def grade(
         graders = _Class(course, records, version, limits or Limits(), unsafe)
         graders.go_through(todo, jobs, interrupts)
         tell(course, records, interrupts)
-        path = write_grades(course, records)
-    print(f"Grades: {path}\nFeedback: {folder / 'feedback'}")
+        path = write_grades(course, records, class_list)
+    print(f"Grades: {path}\nFeedback: {folder / 'feedback'}\nTo upload: {folder / UPLOAD}")
     return path
 
 

@@ -17,6 +17,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from unittest import mock
 
 import nbformat
 from nbformat import NotebookNode
@@ -122,12 +123,15 @@ class Course:
         """
         notebook = self._marked(work, marks)
         target = self.folder / "submitted" / student / NAME / f"{NAME}.ipynb"
-        read = self._marked_by_hand(student) if target.exists() else {}
+        marked = self.standing(student).points if target.exists() else {}
+        before = _answers(self.marked(student)) if target.exists() else {}
         with self._undone_unless_done(student):
             target.parent.mkdir(parents=True, exist_ok=True)
             nbformat.write(notebook, target)
             self._do("autograde", NAME, student, force=True, create=True)
-            self._confirm(student, {c.id for c in notebook.cells if read.get(c.id) == c.source})
+            same = {title for title, own in _answers(notebook).items() if own == before.get(title)}
+            done = {name for name, points in marked.items() if points is not None}
+            self._confirm(student, {name for name in done if exercise(name) in same})
 
     def marked(self, student: str) -> NotebookNode:
         """Return a student's notebook as graders see it."""
@@ -152,15 +156,8 @@ class Course:
             said = {one.cell.name: one.manual_comment or "" for one in notebook.comments}
             return Standing(points, said)
 
-    def _marked_by_hand(self, student: str) -> dict[str, str]:
-        """Return the answers, by name of their cell, that a grader has marked."""
-        standing = self.standing(student)
-        done = {name for name, points in standing.points.items() if points is not None}
-        cells = self.marked(student).cells
-        return {c.id: c.source for c in cells if c.id in done and c.cell_type == "markdown"}
-
     def _confirm(self, student: str, unchanged: set[str]) -> None:
-        """Let the marks of these answers stand: they say what they said when they were marked."""
+        """Let the marks by hand of these cells stand: what they are about says what it said."""
         with Gradebook(self._url) as book:
             for grade in book.find_submission_notebook(NAME, NAME, student).grades:
                 if grade.cell.name in unchanged:
@@ -243,7 +240,10 @@ class Course:
             )
 
     def _do(self, action: str, *arguments: str, **options: bool) -> None:
-        with _activated():
+        # nbgrader calls alembic by name: it lies beside this Python.
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+        with mock.patch.dict(os.environ, PATH=path), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the libraries nbgrader uses, about nbgrader
             answer = getattr(self._api, action)(*arguments, **options)
         if not answer["success"]:
             raise RuntimeError(f"nbgrader could not {action}: {_reason(answer)}")
@@ -257,6 +257,15 @@ class Course:
         config.Autograde.sanitize_preprocessors = [OverwriteKernelspec, OverwriteCells]
         config.Autograde.autograde_preprocessors = [SaveAutoGrades, CheckCellMetadata]
         return config
+
+
+def _answers(notebook: NotebookNode) -> dict[str, list[str]]:
+    """Return what a student wrote for each exercise and question."""
+    found: dict[str, list[str]] = {}
+    for cell in notebook.cells:
+        if cell.metadata.get("nbgrader", {}).get("solution"):
+            found.setdefault(exercise(cell.id), []).append(cell.source)
+    return found
 
 
 def _outputs(mark: Mark) -> list[NotebookNode]:
@@ -290,16 +299,3 @@ def _reason(answer: dict) -> str:
     log, error = ((answer.get(key) or "").strip() for key in ("log", "error"))
     raised = re.findall(r"^ +[\w.]+(?:Error|Exception): (.+)$", log, re.MULTILINE)
     return (raised or error.splitlines() or log.splitlines() or ["it does not say why"])[-1][:500]
-
-
-@contextlib.contextmanager
-def _activated() -> Iterator[None]:
-    """Let nbgrader find alembic, which it calls by name, beside this Python."""
-    before = os.environ.get("PATH", "")
-    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{before}"
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of the libraries nbgrader uses, about nbgrader
-            yield
-    finally:
-        os.environ["PATH"] = before

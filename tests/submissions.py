@@ -349,7 +349,7 @@ except sqlite3.Error:
 """
 HTML = """\
 <script>window.hacked = true</script> <img src="x" onerror="window.hacked = true">
-[look](javascript:hack()) $<script>window.hacked = true</script>$
+[look](javascript:hack()) https://ads.example $<script>window.hacked = true</script>$
 """
 FORGES = """\
 import json, os

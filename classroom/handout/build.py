@@ -45,7 +45,7 @@ def build(out: Path, project: Path = PROJECT) -> tuple[Path, Path]:
     packed[f"{NAME}.ipynb"] = (nbformat.writes(notebook) + "\n").encode()
     packed |= {name: path.read_bytes() for name, path in OWN_FILES.items()}
     leaks.refuse(packed, leaks.secrets(nbformat.read(source, as_version=4)))
-    whole = _zipped({f"{TOP}/{name}": content for name, content in packed.items()})
+    whole = zipped({f"{TOP}/{name}": content for name, content in packed.items()})
     page = sheet.page(notebook).encode()
     written = out / f"{TOP}-handout.zip", out / "handout.html"
     for path, content in zip(written, (whole, page), strict=True):
@@ -74,14 +74,15 @@ def students_version(source: Path) -> NotebookNode:
     return notebook
 
 
-def _zipped(files: Mapping[str, bytes]) -> bytes:
-    """Return a zip file: sorted names, one time, one mode; the same with every clock and umask."""
+def zipped(files: Mapping[str, bytes]) -> bytes:
+    """Return a zip file, the same with every clock and umask; what begins with #! can be run."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for name in sorted(files):
             entry = zipfile.ZipInfo(name)  # of the beginning of 1980
             entry.create_system = 3  # Unix, on Windows too
-            entry.external_attr = 0o100644 << 16
+            mode = 0o100755 if files[name].startswith(b"#!") else 0o100644
+            entry.external_attr = mode << 16
             entry.compress_type = zipfile.ZIP_DEFLATED
             archive.writestr(entry, files[name], compresslevel=9)
     return buffer.getvalue()
