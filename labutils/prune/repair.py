@@ -60,16 +60,16 @@ def _refit(layer: nn.Module, gram: Tensor, wanted: Tensor, damping: float) -> No
     """Give a layer the weights and biases that are best for what it reads."""
     weights = layer.weight.flatten(1).cpu().double()
     bias = torch.zeros(len(weights)) if layer.bias is None else layer.bias
-    weights = torch.cat([weights, bias[:, None].to(weights)], 1)
+    weights = torch.cat([weights, bias[:, None].cpu().double()], 1)
     kept = weights != 0
     kept[:, -1] = layer.bias is not None
     power = gram.diagonal(dim1=1, dim2=2)[:, :-1].mean(1)
     parts = weights.chunk(len(gram)), kept.chunk(len(gram)), gram, wanted, power
     for group in zip(*parts, strict=True):
         solve_rows(*group, damping)
-    layer.weight.copy_(weights[:, :-1].view_as(layer.weight))
+    layer.weight.copy_(weights[:, :-1].view(layer.weight.shape).to(layer.weight))
     if layer.bias is not None:
-        layer.bias.copy_(weights[:, -1])
+        layer.bias.copy_(weights[:, -1].to(layer.bias))
 
 
 def solve_rows(

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from labutils.base import given
 from labutils.base.digits import Split
 from labutils.prune.readings import gram_matrix, readable_layers
-from labutils.prune.weights import Amount, Scope, magnitude_mask, prune_lowest
+from labutils.prune.weights import SCOPES, Amount, Scope, copied, cut_lowest, magnitude_mask
 
 BLOCK = 128  # columns whose weights are ranked together
 
@@ -38,7 +38,9 @@ def prune_wanda(
         norms = grams[name].diagonal(dim1=1, dim2=2).sqrt()
         return _by_group(weight, norms) * norms[:, None]
 
-    return prune_lowest(model, amount, scope, score, protect_output=protect_output)
+    pruned, together = copied(model, amount, scope, SCOPES, protect_output)
+    cut_lowest(together, scope, score)
+    return pruned
 
 
 @torch.no_grad()
@@ -73,15 +75,16 @@ def prune_obs(
         errors = inverse(grams[name], damping).diagonal(dim1=1, dim2=2).rsqrt()
         return _by_group(weight, errors) * errors[:, None]
 
-    pruned = prune_lowest(model, amount, scope, score, protect_output=protect_output)
+    pruned, together = copied(model, amount, scope, SCOPES, protect_output)
+    cut_lowest(together, scope, score)
     if correct:
         before = readable_layers(model)
         for name, layer in readable_layers(pruned).items():
-            share = float((layer.weight == 0).double().mean())
+            share = 1 - int(layer.weight.count_nonzero()) / layer.weight.numel()
             gram = gram_matrix(pruned, name, calibration.images)
             parts = zip(_by_group(before[name].weight, gram), inverse(gram, damping), strict=True)
             corrected = torch.cat([correct_columns(*part, share) for part in parts])
-            layer.weight.copy_(corrected.view_as(layer.weight))
+            layer.weight.copy_(corrected.view(layer.weight.shape).to(layer.weight))
     return pruned
 
 

@@ -16,6 +16,8 @@ from labutils.fit.evaluation import evaluate
 
 Amount = float | Mapping[str, float] | None
 Scope = str | Mapping[str, float]
+Together = tuple[dict[str, Tensor], float]  # weights ranked together, by layer, and what goes
+SCOPES = ("global", "layer", "lamp")
 
 
 def magnitude_mask(weight: Tensor, amount: float) -> Tensor:
@@ -75,32 +77,8 @@ def prune_magnitude(
         An amount outside [0, 1], an unknown scope or layer, weights that are not finite,
         nothing to prune.
     """
-    return prune_lowest(
-        model, amount, scope, lambda _name, weight: weight.abs(), protect_output=protect_output
-    )
-
-
-def prune_lowest(
-    model: nn.Module,
-    amount: Amount,
-    scope: Scope,
-    score: Callable[[str, Tensor], Tensor],
-    *,
-    protect_output: bool,
-) -> nn.Module:
-    """Return a copy of a network without the weights of the lowest scores.
-
-    Parameters
-    ----------
-    score : of a layer's name and weight, a number of 0 or more for each
-    model, amount, scope, protect_output : as for `prune_magnitude`
-    """
-    pruned, together = _copy(model, amount, scope, ("global", "layer", "lamp"), protect_output)
-    for weights, share in together:
-        scores = [score(name, weight).flatten() for name, weight in weights.items()]
-        if scope == "lamp":
-            scores = [_lamp_scores(layer) for layer in scores]
-        _cut(weights, magnitude_mask(torch.cat(scores), share))  # ranked by score and position
+    pruned, together = copied(model, amount, scope, SCOPES, protect_output)
+    cut_lowest(together, scope, lambda _name, weight: weight.abs())
     return pruned
 
 
@@ -122,7 +100,7 @@ def prune_random(
     seed : the same seed removes the same weights of the same network
     """
     generator = torch.Generator().manual_seed(given.seed(seed))
-    pruned, together = _copy(model, amount, scope, ("global", "layer"), protect_output)
+    pruned, together = copied(model, amount, scope, ("global", "layer"), protect_output)
     for weights, share in together:
         size = sum(weight.numel() for weight in weights.values())
         drawn = torch.rand(size, generator=generator, dtype=torch.float64)
@@ -146,7 +124,7 @@ def prune_n_of_m(
     """
     m = given.whole(m, "m")
     n = given.whole(n, "n", 0, m)
-    pruned, together = _copy(model, 1.0, "layer", ("layer",), protect_output)
+    pruned, together = copied(model, 1.0, "layer", ("layer",), protect_output)
     for weights, _ in together:
         for weight in weights.values():
             for neighbours in weight.flatten(1).split(m, 1):
@@ -196,9 +174,26 @@ def sparsity(model: nn.Module) -> float:
     return 1 - sum(int(weight.count_nonzero()) for weight in weights) / max(total, 1)
 
 
-def _copy(
+def cut_lowest(
+    together: list[Together], scope: Scope, score: Callable[[str, Tensor], Tensor]
+) -> None:
+    """Set the weights of the lowest scores to zero, in place.
+
+    Parameters
+    ----------
+    together : what `copied` returned
+    score : of a layer's name and weight, a number of 0 or more for each
+    """
+    for weights, share in together:
+        scores = [score(name, weight).flatten() for name, weight in weights.items()]
+        if scope == "lamp":
+            scores = [_lamp_scores(layer) for layer in scores]
+        _cut(weights, magnitude_mask(torch.cat(scores), share))  # ranked by score and position
+
+
+def copied(
     model: nn.Module, amount: Amount, scope: Scope, scopes: tuple[str, ...], protect_output: bool
-) -> tuple[nn.Module, list[tuple[dict[str, Tensor], float]]]:
+) -> tuple[nn.Module, list[Together]]:
     """Copy a network; say which of its weights are ranked together, and what share of them goes."""
     layers = prunable_layers(model)
     if isinstance(scope, Mapping):

@@ -73,7 +73,8 @@ def prune_and_repair(
     damping : of `repair`
     """
     amount, steps = given.amount(amount), given.whole(steps, "steps")
-    seen = (load_mnist() if digits is None else digits).train[: given.whole(images, "images")]
+    digits = load_mnist() if digits is None else given.digits(digits)
+    seen = digits.train[: given.whole(images, "images")]
     looks = "calibration" in inspect.signature(prune).parameters if callable(prune) else False
     rule = functools.partial(prune, calibration=seen) if looks else prune
     repaired = model
