@@ -1,18 +1,86 @@
-"""What does the assignment ask, cell by cell, and what is each cell worth?"""
+"""What does the assignment ask, cell by cell, and what is each cell worth?
+
+It is a folder, by its name or path in the environment's `ASSIGNMENT`, with a notebook of the
+same name and with `assignment.toml`: all that is neither a text of it nor code.
+"""
 
 import ast
 import contextlib
+import functools
+import math
+import os
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Literal
 
 import nbformat
 from IPython.core.inputtransformer2 import TransformerManager
 from nbformat import NotebookNode
+from pydantic import BaseModel, Field, ValidationError
 
-NAME = "lab2_pruning"
+from classroom.harmless import some
+from classroom.sandbox import Limits
+
+try:
+    import tomllib
+except ModuleNotFoundError:  # Python 3.10
+    import tomli as tomllib
+
 PROJECT = Path(__file__).resolve().parents[1]
-ASSIGNMENT = PROJECT / "notebooks" / "assignment"
-SOURCE = ASSIGNMENT / "source" / NAME / f"{NAME}.ipynb"
+ALL = PROJECT / "notebooks" / "assignment" / "source"
+ASKED = os.environ.get("ASSIGNMENT") or "lab2_pruning"
+FOLDER = Path(ASKED).resolve() if os.path.isdir(ASKED) else ALL / ASKED
+NAME = FOLDER.name
+SOURCE = FOLDER / f"{NAME}.ipynb"
+SETTINGS = FOLDER / "assignment.toml"
+GRADED = ("check", "answer")  # kinds of cells
+
+Positive = Annotated[int | float, Field(gt=0, lt=math.inf)]
+
+
+class Network(BaseModel, extra="forbid", strict=True):
+    """A network that is handed in: it lies in the output of the check of what makes it."""
+
+    cell: str  # name of the solution that makes it
+    shipped: str = ""  # folder of the project with networks that earn nothing
+
+
+class Settings(BaseModel, extra="forbid", strict=True):
+    """What `assignment.toml` says; that of lab2_pruning explains it."""
+
+    handout: str = Field(pattern=r"^\w[\w.-]*$")
+    points: dict[str, dict[str, Positive]]
+    without: dict[str, list[str]] = {}
+    network: Network | None = None
+    limits: dict[Literal[tuple(vars(Limits()))], Positive] = {}
+
+
+@functools.cache
+def settings() -> Settings:
+    """Return what is tied to this assignment.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such assignment.
+    ValueError
+        Its file is no TOML, or a key is missing, unknown or of another type.
+    """
+    if not SETTINGS.is_file():
+        known = some(sorted(path.parent.name for path in ALL.glob("*/assignment.toml")))
+        raise FileNotFoundError(
+            f"The assignment {ASKED} is not there, for {SETTINGS} is missing: bring it back, or "
+            f"give ASSIGNMENT= one of {known}, or a folder."
+        )
+    try:
+        return Settings(**tomllib.loads(SETTINGS.read_text("utf-8")))
+    except ValidationError as error:
+        first = error.errors()[0]
+        what = f"{'.'.join(map(str, first['loc']))} = {first['input']!r}: {first['msg']}"
+    except ValueError as error:
+        what = str(error)
+    raise ValueError(f"{SETTINGS}: {what}. That of lab2_pruning says what may be there.")
 
 
 @dataclass(frozen=True)
@@ -57,15 +125,51 @@ def parts(path: Path = SOURCE) -> list[Part]:
     return found
 
 
+def complete(path: Path = SOURCE) -> bytes:
+    """Return the teacher's notebook as nbgrader takes it, with the points of `assignment.toml`.
+
+    Raises
+    ------
+    ValueError
+        Notebook and file do not name the same cells, or not the same points.
+    """
+    found, said, notebook = parts(path), settings(), nbformat.read(path, as_version=4)
+    given = Counter(name for cells in said.points.values() for name in cells)
+    graded = Counter(part.name for part in found if part.kind in GRADED)
+    odd = {*(given - graded), *(graded - given), *(said.without.keys() - said.points.keys())}
+    if said.network and not any(p.name == said.network.cell and p.functions for p in found):
+        odd.add(said.network.cell)
+    if odd:
+        raise ValueError(
+            f"{SETTINGS} and {path.name} do not agree on {some(sorted(odd))}: [points] names each "
+            "graded cell once and no other, [without] has titles of [points], and the cell of "
+            "[network] defines a function."
+        )
+    for cell in notebook.cells:
+        meta = cell.metadata.nbgrader
+        if meta.grade and meta.get("points", 0) not in (0, worth(meta.grade_id)[1]):
+            raise ValueError(
+                f"{meta.grade_id} has {meta.points:g} points in {path.name} and "
+                f"{worth(meta.grade_id)[1]:g} in {SETTINGS}: set the former to 0, the latter count."
+            )
+        meta |= {"points": worth(meta.grade_id)[1]} if meta.grade else {}
+    return nbformat.writes(notebook).encode()
+
+
 def exercise(name: str) -> str:
     """Return the title of the column that a cell's points go to.
 
     >>> exercise("ex4a-check"), exercise("q1-answer")
     ('exercise 4', 'question 1')
     """
-    head = name.split("-")[0]
-    word = "exercise" if head.startswith("ex") else "question"
-    return f"{word} {''.join(letter for letter in head if letter.isdigit())}"
+    return worth(name)[0]
+
+
+def worth(name: str) -> tuple[str, float]:
+    """Return the title of a graded cell's exercise, and its points."""
+    titles = (title for title, cells in settings().points.items() if name in cells)
+    title = next(titles, "")
+    return title, float(settings().points[title][name]) if title else 0.0
 
 
 def columns(found: list[Part]) -> dict[str, float]:
@@ -76,7 +180,7 @@ def columns(found: list[Part]) -> dict[str, float]:
     """
     points: dict[str, float] = {}
     for part in found:
-        if part.kind in ("check", "answer"):
+        if part.kind in GRADED:
             points[part.exercise] = points.get(part.exercise, 0.0) + part.points
     return points
 
@@ -115,4 +219,4 @@ def _part(cell: NotebookNode) -> Part:
         kind = "solution"
     else:
         kind = "code" if cell.cell_type == "code" else "text"
-    return Part(meta["grade_id"], kind, cell.source, float(meta.get("points", 0)))
+    return Part(meta["grade_id"], kind, cell.source, worth(meta["grade_id"])[1])

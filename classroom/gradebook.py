@@ -5,7 +5,6 @@ no student's code here: it is given each check's outcome as that cell's output.
 """
 
 import contextlib
-import filecmp
 import logging
 import os
 import re
@@ -32,7 +31,7 @@ from nbgrader.preprocessors import (
 from traitlets.config import Config
 
 from classroom import harmless
-from classroom.assignment import NAME, SOURCE, exercise, parts
+from classroom.assignment import NAME, SOURCE, complete, exercise, parts
 from classroom.examine import Mark, course_file
 from classroom.restore import Work
 
@@ -93,21 +92,25 @@ class Course:
         RuntimeError
             There are grades, and the assignment has other cells now; or nbgrader refuses it.
         ValueError
-            The gradebook is damaged.
+            The gradebook is damaged, or another assignment's; or see `complete`.
         """
         self._refuse_damage()
         here = course_file(self.folder, "source")
-        done = self.database.exists() and course_file(self.folder, "release").exists()
-        if done and here.exists() and filecmp.cmp(here, source, shallow=False):
-            return
+        others = harmless.some(p.name for p in (self.folder / "source").glob("*") if p.name != NAME)
+        if others:
+            raise ValueError(f"{self.folder} is of {others}: say COURSE=... for {NAME}.")
         if self.database.exists() and here.exists():
             before, after = ({(p.name, p.kind) for p in parts(path)} for path in (here, source))
             self._refuse_other_cells({name for name, _ in before ^ after})
+        content = complete(source)
+        done = self.database.exists() and course_file(self.folder, "release").exists()
+        if done and here.exists() and here.read_bytes() == content:
+            return
         here.parent.mkdir(parents=True, exist_ok=True)
         (self.folder / "exchange").mkdir(exist_ok=True)
         (self.folder / "nbgrader_config.py").write_text(FORMGRADER)
         before = here.read_bytes() if here.exists() else None
-        shutil.copy(source, here)
+        here.write_bytes(content)
         try:
             self._do("generate_assignment", NAME, force=True, create=True)
         except RuntimeError:

@@ -12,21 +12,26 @@ import sys
 import zipfile
 from pathlib import Path
 
-from classroom.assignment import PROJECT
-from classroom.handout.build import build
-from classroom.handout.paper import print_page
-
 
 def main() -> None:
     """Read the command line, build, and say what was made."""
     told = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    told.add_argument("--out", type=Path, default=PROJECT / "dist", help="folder to write into")
+    told.add_argument("--out", type=Path, default="dist", help="folder to write into")
     given = told.parse_args()
     try:
+        from classroom.handout.build import build
+        from classroom.handout.paper import print_page
+
         archive, page = build(given.out)
         print(_described(archive), page, sep="\n")
         print(print_page(page))
-    except (OSError, ValueError, RuntimeError, ImportError) as error:
+    except ModuleNotFoundError as error:
+        missing = error.name.partition(".")[0]
+        sys.exit(
+            f"{missing} is not installed: install the extra [teacher]: "
+            "pip install --editable '.[teacher]'"
+        )
+    except (OSError, ValueError, RuntimeError) as error:
         sys.exit(str(error))
 
 
