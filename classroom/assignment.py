@@ -39,20 +39,13 @@ GRADED = ("check", "answer")  # kinds of cells
 Positive = Annotated[int | float, Field(gt=0, lt=math.inf)]
 
 
-class Network(BaseModel, extra="forbid", strict=True):
-    """A network that is handed in: it lies in the output of the check of what makes it."""
-
-    cell: str  # name of the solution that makes it
-    shipped: str = ""  # folder of the project with networks that earn nothing
-
-
 class Settings(BaseModel, extra="forbid", strict=True):
     """What `assignment.toml` says; that of lab2_pruning explains it."""
 
     handout: str = Field(pattern=r"^\w[\w.-]*$")
     points: dict[str, dict[str, Positive]]
     without: dict[str, list[str]] = {}
-    network: Network | None = None
+    network: dict[Literal["cell", "shipped"], str] = {}
     limits: dict[Literal[tuple(vars(Limits()))], Positive] = {}
 
 
@@ -94,12 +87,8 @@ class Part:
     name: str  # nbgrader's grade_id, the same in every version
     kind: str
     source: str  # as the teacher wrote it, or as the students get it
+    exercise: str  # title of the column its points go to, if it is graded
     points: float  # at most
-
-    @property
-    def exercise(self) -> str:
-        """Title of the column its points go to."""
-        return exercise(self.name)
 
     @property
     def functions(self) -> list[str]:
@@ -137,39 +126,31 @@ def complete(path: Path = SOURCE) -> bytes:
     given = Counter(name for cells in said.points.values() for name in cells)
     graded = Counter(part.name for part in found if part.kind in GRADED)
     odd = {*(given - graded), *(graded - given), *(said.without.keys() - said.points.keys())}
-    if said.network and not any(p.name == said.network.cell and p.functions for p in found):
-        odd.add(said.network.cell)
+    odd |= {said.network.get("cell", "")} - {"", *(part.name for part in found if part.functions)}
     if odd:
         raise ValueError(
             f"{SETTINGS} and {path.name} do not agree on {some(sorted(odd))}: [points] names each "
             "graded cell once and no other, [without] has titles of [points], and the cell of "
             "[network] defines a function."
         )
-    for cell in notebook.cells:
+    for part, cell in zip(found, notebook.cells, strict=True):
         meta = cell.metadata.nbgrader
-        if meta.grade and meta.get("points", 0) not in (0, worth(meta.grade_id)[1]):
+        if meta.get("points", 0) not in (0, part.points):
             raise ValueError(
-                f"{meta.grade_id} has {meta.points:g} points in {path.name} and "
-                f"{worth(meta.grade_id)[1]:g} in {SETTINGS}: set the former to 0, the latter count."
+                f"{part.name} has {meta.points:g} points in {path.name} and {part.points:g} in "
+                f"{SETTINGS}: set the former to 0, the latter count."
             )
-        meta |= {"points": worth(meta.grade_id)[1]} if meta.grade else {}
+        meta |= {"points": part.points} if meta.grade else {}
     return nbformat.writes(notebook).encode()
 
 
 def exercise(name: str) -> str:
-    """Return the title of the column that a cell's points go to.
+    """Return the title of the column that a graded cell's points go to.
 
     >>> exercise("ex4a-check"), exercise("q1-answer")
     ('exercise 4', 'question 1')
     """
-    return worth(name)[0]
-
-
-def worth(name: str) -> tuple[str, float]:
-    """Return the title of a graded cell's exercise, and its points."""
-    titles = (title for title, cells in settings().points.items() if name in cells)
-    title = next(titles, "")
-    return title, float(settings().points[title][name]) if title else 0.0
+    return next((title for title, cells in settings().points.items() if name in cells), "")
 
 
 def columns(found: list[Part]) -> dict[str, float]:
@@ -178,11 +159,8 @@ def columns(found: list[Part]) -> dict[str, float]:
     >>> sum(columns(parts()).values())
     100.0
     """
-    points: dict[str, float] = {}
-    for part in found:
-        if part.kind in GRADED:
-            points[part.exercise] = points.get(part.exercise, 0.0) + part.points
-    return points
+    titles = dict.fromkeys(part.exercise for part in found if part.kind in GRADED)
+    return {title: sum(p.points for p in found if p.exercise == title) for title in titles}
 
 
 def defined(source: str) -> list[str]:
@@ -219,4 +197,6 @@ def _part(cell: NotebookNode) -> Part:
         kind = "solution"
     else:
         kind = "code" if cell.cell_type == "code" else "text"
-    return Part(meta["grade_id"], kind, cell.source, worth(meta["grade_id"])[1])
+    title = exercise(meta["grade_id"])
+    points = settings().points.get(title, {}).get(meta["grade_id"], 0)
+    return Part(meta["grade_id"], kind, cell.source, title, float(points))

@@ -57,39 +57,28 @@ class Result:
     seconds: float = 0.0
 
 
+@dataclass(eq=False)
 class Elsewhere:
-    """Stands for a student's function, or the network that it gave: the checks ask it.
+    """Stands for a student's function, or the network that it gave: the checks ask it."""
 
-    Parameters
-    ----------
-    ask : calls it where it is
-    title : of its exercise, and its name
-    without : functions of labutils that it must not call where no check of labutils says so
-    calls : gets, of each plain call, what a `CheckFailed` is made of
-    """
-
-    def __init__(
-        self,
-        ask: Callable[..., Attempt],
-        title: str = "",
-        without: list[str] | None = None,
-        calls: list[dict[str, str]] | None = None,
-    ) -> None:
-        self._ask, self._title, self._without, self._calls = ask, title, without, calls
-        self.borrowed: tuple[str, ...] = ()
+    ask: Callable[..., Attempt]  # calls it where it is
+    title: str = ""  # of its exercise, and its name
+    without: list[str] | None = None  # it must not call, where no check of labutils says so
+    calls: list[dict[str, str]] = field(default_factory=list)  # what to tell of each plain call
+    borrowed: tuple[str, ...] = ()
 
     def __call__(self, *arguments: object) -> object:
         """Return the function's answer, for a plain `assert`; CheckFailed if there is none."""
         given = ", ".join(map(show, arguments))
-        result = answered(self._title, given, self, arguments, self._without).result
-        self._calls.append({"title": self._title, "input": given, "got": show(result)})
+        result = answered(self.title, given, self, arguments, self.without).result
+        self.calls.append({"title": self.title, "input": given, "got": show(result)})
         if isinstance(result, (Foreign, Misfit)):  # which some test could take for true
-            raise checks.CheckFailed(outcome="wrong", **self._calls[-1])
+            raise checks.CheckFailed(outcome="wrong", **self.calls[-1])
         return result
 
     def attempt_elsewhere(self, *arguments: object, instead: tuple[str, ...] | None) -> Attempt:
         """Call the function where it is."""
-        found = self._ask(*arguments, instead=instead)
+        found = self.ask(*arguments, instead=instead)
         self.borrowed = found.borrowed
         return found
 
@@ -130,7 +119,7 @@ def digits() -> lab.Digits:
 @functools.cache
 def shipped() -> dict[str, nn.Module]:
     """Return the networks that students have and that earn nothing, by their files' names."""
-    folder = settings().network.shipped
+    folder = settings().network.get("shipped", "")
     files = sorted((lab.lab_home() / folder).glob("*.pth")) if folder else []
     return {f"{folder}/{path.name}": lab.load_model(path) for path in files}
 
@@ -150,8 +139,9 @@ class _Examiner:
         self.blank, self.source = ({p.name: p for p in given} for given in (released, source))
         solutions = [part for part in released if part.kind == "solution"]
         self.by_function = {f: part.name for part in solutions for f in part.functions}
-        self.network = settings().network.cell if settings().network else ""
+        self.network = settings().network.get("cell", "")
         self.errors: dict[str, str] = {}
+        self.calls: list[dict[str, str]] = []  # of students' functions, by a plain check
 
     def go_through(self) -> None:
         """Run and grade, cell by cell."""
@@ -179,18 +169,12 @@ class _Examiner:
         wanted = [f for f in self.by_function if f in _names(part.source)]
         if [self.by_function[function] for function in wanted] == [self.network]:
             return self._design(part, wanted[0], step.cell)
-        title, without = part.exercise, settings().without.get(part.exercise)
-        calls: list[dict[str, str]] = []
-        stand_ins = {
-            function: Elsewhere(
-                functools.partial(self.session.call, function),
-                f"{title.capitalize()}, {function}",
-                without,
-                calls,
-            )
-            for function in wanted
-        }
-        mark = self._check(part, stand_ins, calls)
+        stand_ins = {}
+        for function in wanted:
+            ask = functools.partial(self.session.call, function)
+            title, without = part.exercise.capitalize(), settings().without.get(part.exercise)
+            stand_ins[function] = Elsewhere(ask, f"{title}, {function}", without, self.calls)
+        mark = self._check(part, stand_ins)
         self.result.remarks += [
             f"{self.by_function[function]} calls {some(stand_in.borrowed)} of labutils"
             for function, stand_in in stand_ins.items()
@@ -198,9 +182,8 @@ class _Examiner:
         ]
         return mark
 
-    def _check(
-        self, part: Part, stand_ins: dict[str, Elsewhere], calls: list[dict[str, str]]
-    ) -> Mark:
+    def _check(self, part: Part, stand_ins: dict[str, Elsewhere]) -> Mark:
+        self.calls.clear()
         space = {"lab": lab, "checks": checks, "torch": torch, "digits": digits(), **stand_ins}
         try:
             value, told = _run_check(part.source, space)
@@ -209,14 +192,18 @@ class _Examiner:
         except (OutOfTime, ChildProcessError, MemoryError):
             raise
         except Exception as error:
-            if not calls:
+            if not self.calls:
                 said = f"{type(error).__name__}: {first_line(error)}"
                 raise RuntimeError(f"{part.name} fails by itself: {said}") from error
             # A plain assert, or an answer with which it cannot compute.
-            failure = checks.CheckFailed(outcome="wrong", **calls[-1], because=first_line(error))
+            failure = checks.CheckFailed(
+                outcome="wrong", **self.calls[-1], because=first_line(error)
+            )
             return Mark("wrong", 0, str(failure))
         by_value = [self.by_function[function] for function in stand_ins] == [self.network]
-        points = min(max(0.0, float(value)), part.points) if by_value else part.points
+        points = (
+            min(max(0.0, value), part.points) if by_value and type(value) is float else part.points
+        )
         return Mark("right", points, told or f"{part.exercise.capitalize()}: right\n")
 
     def _design(self, part: Part, function: str, cell: dict) -> Mark:
@@ -225,7 +212,7 @@ class _Examiner:
         ready = Elsewhere(lambda _digits, instead: attempt)
 
         def judged() -> dict:
-            mark = self._check(part, {function: ready}, [])
+            mark = self._check(part, {function: ready})
             if mark.outcome != "right":
                 return {"mark": asdict(mark), "network": "", "remarks": []}
             return _worth(attempt.result, mark)
@@ -252,12 +239,11 @@ class _Examiner:
 
     def _told(self, failure: Exception, wanted: list[str]) -> str:
         """Return the failure; where the cell itself failed, say so rather than "no function"."""
-        text = str(failure)
-        for function in wanted:
-            error = self.errors.get(self.by_function[function])
-            if error and "NameError: there is no function" in text:
-                return f"{text}\n  because   the cell that defines it failed: {error}"
-        return text
+        errors = [self.errors.get(self.by_function[function]) for function in wanted]
+        if any(errors) and "NameError: there is no function" in str(failure):
+            why = next(filter(None, errors))
+            return f"{failure}\n  because   the cell that defines it failed: {why}"
+        return str(failure)
 
 
 def _worth(network: nn.Module, mark: Mark) -> dict:

@@ -157,7 +157,7 @@ def _alike(graded: dict[str, dict]) -> dict[str, list[str]]:
 
 
 def _design(one: dict) -> str:
-    return one["solutions"].get(settings().network.cell, "")
+    return one["solutions"].get(settings().network["cell"], "")
 
 
 def _shared(one: dict, two: dict) -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
-from classroom.assignment import NAME, PROJECT, SOURCE, parts, settings
+from classroom.assignment import NAME, PROJECT, SOURCE, settings
 from classroom.examine import Result, course_file, examine
 from classroom.handout import contents, leaks, sheet
 from classroom.sandbox import Limits
@@ -59,13 +59,12 @@ def students_version(source: Path) -> NotebookNode:
     """Return the assignment as nbgrader releases it: no solutions, no hidden tests, no outputs."""
     if not source.is_file():
         raise FileNotFoundError(f"The assignment {source} is missing: bring it back.")
-    parts(source)
     from classroom.gradebook import Course  # which needs nbgrader
 
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         Course(Path(folder)).prepare(source)
         notebook = nbformat.read(course_file(Path(folder), "release"), as_version=4)
-        _prove(examine(source.read_bytes(), Path(folder), Limits(), unsafe=True))
+        _prove(examine(source.read_bytes(), Path(folder), Limits(**settings().limits), unsafe=True))
     notebook.metadata.get("language_info", {}).pop("version", None)  # of whoever ran it last
     return notebook
 
@@ -88,10 +87,8 @@ def _zipped(files: Mapping[str, bytes]) -> bytes:
     with zipfile.ZipFile(buffer, "w") as archive:
         for name in sorted(files):
             entry = zipfile.ZipInfo(name)  # of the beginning of 1980
-            entry.create_system = 3  # Unix, on Windows too
             entry.external_attr = 0o100644 << 16
-            entry.compress_type = zipfile.ZIP_DEFLATED
-            archive.writestr(entry, files[name], compresslevel=9)
+            archive.writestr(entry, files[name], zipfile.ZIP_DEFLATED, 9)
     return buffer.getvalue()
 
 

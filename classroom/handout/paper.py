@@ -5,12 +5,6 @@ from pathlib import Path
 
 from labutils.base.writing import write_whole
 
-FOOTER = (
-    '<div style="font: 8px Helvetica, Arial, sans-serif; width: 100%; text-align: center">'
-    '<span class="title"></span> · <span class="pageNumber"></span> / '
-    '<span class="totalPages"></span></div>'
-)
-
 
 def print_page(page: Path) -> str:
     """Print a page into a PDF file beside it; say where it is, or why there is none.
@@ -34,14 +28,7 @@ def print_page(page: Path) -> str:
             browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
             sheet = browser.new_context(offline=True).new_page()
             sheet.set_content(page.read_text(encoding="utf-8"))
-            content = sheet.pdf(
-                prefer_css_page_size=True,
-                display_header_footer=True,
-                header_template="<span></span>",
-                footer_template=FOOTER,
-                tagged=True,
-                outline=True,
-            )
+            content = sheet.pdf(prefer_css_page_size=True, tagged=True, outline=True)
     except Error:
         return (
             f"no {target.name}: no Chromium that prints: `apt install chromium` or `playwright "

@@ -19,7 +19,7 @@ def page(notebook: NotebookNode) -> str:
     parts = "\n".join(filter(None, map(_part, notebook.cells)))
     kept_together = filter(str.strip, re.split(r"(?=<h2)|(?<=</pre></div>)", parts))
     sections = (f"<section>\n{section.strip()}\n</section>\n" for section in kept_together)
-    return web_page(title(notebook), STYLE, "".join(sections))
+    return web_page(title(notebook), STYLE, "".join(sections)).replace("TITLE", title(notebook), 1)
 
 
 def title(notebook: NotebookNode) -> str:

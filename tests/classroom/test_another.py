@@ -148,8 +148,7 @@ def test_a_wrong_key_or_value_is_named(old, new, sentence, tmp_path, monkeypatch
     ],
 )
 def test_file_and_notebook_name_the_same(table, key, value, odd, monkeypatch):
-    part = getattr(settings(), table)
-    monkeypatch.setitem(part if isinstance(part, dict) else vars(part), key, value)
+    monkeypatch.setitem(getattr(settings(), table), key, value)
     with pytest.raises(ValueError, match=f"assignment.toml and .* do not agree on {odd}: "):
         complete()
 
