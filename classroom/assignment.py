@@ -20,14 +20,13 @@ from nbformat import NotebookNode
 from pydantic import BaseModel, Field, ValidationError
 
 from classroom.harmless import some
-from classroom.sandbox import Limits
+from classroom.sandbox import PROJECT, Limits
 
 try:
     import tomllib
 except ModuleNotFoundError:  # Python 3.10
     import tomli as tomllib
 
-PROJECT = Path(__file__).resolve().parents[1]
 ALL = PROJECT / "notebooks" / "assignment" / "source"
 ASKED = os.environ.get("ASSIGNMENT") or "lab2_pruning"
 FOLDER = Path(ASKED).resolve() if os.path.isdir(ASKED) else ALL / ASKED
@@ -102,14 +101,13 @@ def parts(path: Path = SOURCE) -> list[Part]:
     Raises
     ------
     ValueError
-        A cell has no name, or two have the same.
+        A cell has no name, another's, or is of a kind that grading does not know.
     """
     found = [_part(cell) for cell in nbformat.read(path, as_version=4).cells]
-    names = [part.name for part in found]
-    twice = sorted({name for name in names if names.count(name) > 1})
+    twice = some(n for n, times in Counter(part.name for part in found).items() if times > 1)
     if twice:
         raise ValueError(
-            f"{path.name} has several cells named {', '.join(twice)}: give each its own grade_id."
+            f"{path.name} has several cells named {twice}: give each its own grade_id."
         )
     return found
 
@@ -191,12 +189,15 @@ def _part(cell: NotebookNode) -> Part:
             f"A cell of the assignment has no nbgrader metadata: {cell.source[:60]!r}. Give it a "
             "grade_id (in JupyterLab: Create Assignment)."
         )
-    if meta["grade"]:
-        kind = "answer" if meta["solution"] else "check"
-    elif meta["solution"]:
-        kind = "solution"
-    else:
-        kind = "code" if cell.cell_type == "code" else "text"
-    title = exercise(meta["grade_id"])
-    points = settings().points.get(title, {}).get(meta["grade_id"], 0)
-    return Part(meta["grade_id"], kind, cell.source, title, float(points))
+    name, code = meta["grade_id"], cell.cell_type == "code"
+    known = {(False, False): "code" if code else "text", (False, True): "solution"}
+    known |= {(True, False): "check", (True, True): "answer"}
+    kind, title = known[meta["grade"], meta["solution"]], exercise(name)
+    if meta.get("task") or code == (kind in ("text", "answer")):
+        raise ValueError(
+            f"{name} is of no kind that can be graded: solutions and tests are code, texts and "
+            "answers to be marked by hand are Markdown, and nbgrader's tasks are not known here."
+        )
+    return Part(
+        name, kind, cell.source, title, float(settings().points.get(title, {}).get(name, 0))
+    )

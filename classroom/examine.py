@@ -200,10 +200,9 @@ class _Examiner:
                 outcome="wrong", **self.calls[-1], because=first_line(error)
             )
             return Mark("wrong", 0, str(failure))
-        by_value = [self.by_function[function] for function in stand_ins] == [self.network]
-        points = (
-            min(max(0.0, value), part.points) if by_value and type(value) is float else part.points
-        )
+        points = part.points
+        if type(value) is float and [self.by_function[f] for f in stand_ins] == [self.network]:
+            points = min(max(0.0, value), points)
         return Mark("right", points, told or f"{part.exercise.capitalize()}: right\n")
 
     def _design(self, part: Part, function: str, cell: dict) -> Mark:

@@ -5,6 +5,8 @@ from pathlib import Path
 
 from labutils.base.writing import write_whole
 
+BY_HAND = "or print the page by hand."
+
 
 def print_page(page: Path) -> str:
     """Print a page into a PDF file beside it; say where it is, or why there is none.
@@ -17,10 +19,7 @@ def print_page(page: Path) -> str:
     try:
         from playwright.sync_api import Error, sync_playwright
     except ModuleNotFoundError:
-        return (
-            f"no {target.name}: Playwright is not installed: pip install playwright, or print the "
-            "page by hand."
-        )
+        return f"no {target.name}: Playwright is not installed: pip install playwright, {BY_HAND}"
     # Debian's, or else Playwright's own.
     found = shutil.which("chromium") or shutil.which("chromium-browser")
     try:
@@ -30,9 +29,7 @@ def print_page(page: Path) -> str:
             sheet.set_content(page.read_text(encoding="utf-8"))
             content = sheet.pdf(prefer_css_page_size=True, tagged=True, outline=True)
     except Error:
-        return (
-            f"no {target.name}: no Chromium that prints: `apt install chromium` or `playwright "
-            "install chromium` gets one, or print the page by hand."
-        )
+        some = "`apt install chromium` or `playwright install chromium` gets one"
+        return f"no {target.name}: no Chromium that prints: {some}, {BY_HAND}"
     write_whole(target, lambda file: file.write(content))
     return str(target)

@@ -166,3 +166,12 @@ def test_points_have_one_place(points, tmp_path):
         ValueError, match=f"ex1-check has 7 points in {changed.name} and 6 in {SETTINGS}"
     ):
         complete(changed)
+
+
+@pytest.mark.parametrize("kind", ["task", "solution"])
+def test_cells_that_grading_does_not_know_are_named(kind, tmp_path):
+    whole = nbformat.read(SOURCE, as_version=4)
+    next(c for c in whole.cells if c.id == "ex1-check").metadata.nbgrader[kind] = True
+    nbformat.write(whole, tmp_path / "changed.ipynb")
+    with pytest.raises(ValueError, match="ex1-check is of no kind that can be graded: "):
+        complete(tmp_path / "changed.ipynb")
