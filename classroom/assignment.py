@@ -29,7 +29,7 @@ except ModuleNotFoundError:  # Python 3.10
 
 ALL = PROJECT / "notebooks" / "assignment" / "source"
 ASKED = os.environ.get("ASSIGNMENT") or "lab2_pruning"
-FOLDER = Path(ASKED).resolve() if os.path.isdir(ASKED) else ALL / ASKED
+FOLDER = ALL / ASKED if (ALL / ASKED).is_dir() else Path(ASKED).resolve()
 NAME = FOLDER.name
 SOURCE = FOLDER / f"{NAME}.ipynb"
 SETTINGS = FOLDER / "assignment.toml"
@@ -138,7 +138,8 @@ def complete(path: Path = SOURCE) -> bytes:
                 f"{part.name} has {meta.points:g} points in {path.name} and {part.points:g} in "
                 f"{SETTINGS}: set the former to 0, the latter count."
             )
-        meta |= {"points": part.points} if meta.grade else {}
+        if meta.grade:
+            meta.points = said.points[part.exercise][part.name]
     return nbformat.writes(notebook).encode()
 
 

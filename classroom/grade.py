@@ -153,10 +153,11 @@ def _make(folder: Path) -> None:
 
 
 def _limits(text: str) -> Limits:
+    usual = settings().limits
     try:
         given = json.loads(text)
         if all(type(value) in (int, float) and 0 < value < math.inf for value in given.values()):
-            return Limits(**{**settings().limits, **given})
+            return Limits(**{**usual, **given})
     except (AttributeError, TypeError, ValueError):
         pass
     raise ValueError(

@@ -31,7 +31,7 @@ from nbgrader.preprocessors import (
 from traitlets.config import Config
 
 from classroom import harmless
-from classroom.assignment import NAME, SOURCE, complete, exercise, parts
+from classroom.assignment import NAME, SOURCE, complete, exercise, parts, settings
 from classroom.examine import Mark, course_file
 from classroom.restore import Work
 
@@ -47,7 +47,7 @@ import os
 
 c = get_config()
 c.CourseDirectory.root = os.path.dirname(os.path.abspath(__file__))
-c.CourseDirectory.course_id = "eai-lab2"
+c.CourseDirectory.course_id = "COURSE"
 c.CourseDirectory.db_url = "sqlite:///" + os.path.join(c.CourseDirectory.root, "gradebook.db")
 c.Exchange.root = os.path.join(c.CourseDirectory.root, "exchange")
 """
@@ -108,7 +108,9 @@ class Course:
             return
         here.parent.mkdir(parents=True, exist_ok=True)
         (self.folder / "exchange").mkdir(exist_ok=True)
-        (self.folder / "nbgrader_config.py").write_text(FORMGRADER)
+        (self.folder / "nbgrader_config.py").write_text(
+            FORMGRADER.replace("COURSE", settings().handout)
+        )
         before = here.read_bytes() if here.exists() else None
         here.write_bytes(content)
         try:
@@ -254,7 +256,7 @@ class Course:
     def _config(self) -> Config:
         config = Config()
         config.CourseDirectory.root = str(self.folder)
-        config.CourseDirectory.course_id = "eai-lab2"
+        config.CourseDirectory.course_id = settings().handout
         config.CourseDirectory.db_url = self._url
         config.ClearSolutions.code_stub = {"python": "# YOUR CODE HERE\nraise NotImplementedError"}
         config.Autograde.sanitize_preprocessors = [OverwriteKernelspec, OverwriteCells]

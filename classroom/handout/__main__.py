@@ -2,7 +2,7 @@
 
     python -m classroom.handout [--out FOLDER]
 
-Writes eai-lab2-handout.zip (the assignment without its solutions, the lessons and all they need),
+Writes NAME-handout.zip (the assignment without its solutions, the lessons and all they need),
 handout.html (the tasks, to be printed) and, where there is a browser to print with, handout.pdf.
 """
 
@@ -12,11 +12,13 @@ import sys
 import zipfile
 from pathlib import Path
 
+DIST = Path(__file__).resolve().parents[2] / "dist"
+
 
 def main() -> None:
     """Read the command line, build, and say what was made."""
     told = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    told.add_argument("--out", type=Path, default="dist", help="folder to write into")
+    told.add_argument("--out", type=Path, default=DIST, help="folder to write into")
     given = told.parse_args()
     try:
         from classroom.handout.build import build
