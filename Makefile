@@ -1,12 +1,13 @@
 # Thin on purpose: every line calls a program that can also be called by hand.
 # Variables: PYTHON=python3.12  ARGS=--no-browser  JOBS=4  TORCH_INDEX=<address> (see README)
-# and for teachers SUBMISSIONS, CLASS, COURSE, UNSAFE (see notebooks/assignment/README.md)
+# and for teachers ASSIGNMENT, SUBMISSIONS, CLASS, COURSE, UNSAFE (see
+# notebooks/assignment/README.md)
 PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 TORCH_INDEX ?=
 JOBS ?= 2
-COURSE ?= grading
+COURSE ?= grading$(addprefix -,$(notdir $(ASSIGNMENT)))
 CLASSROOM = $(BIN)/python -m classroom
 # Jupyter asks for this where everything runs as root, as in a container.
 AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)

@@ -27,7 +27,7 @@ from pathlib import Path
 import torch
 
 from classroom import sandbox
-from classroom.assignment import NAME, PROJECT, parts
+from classroom.assignment import NAME, PROJECT, parts, settings
 from classroom.collect import Submission, collect
 from classroom.examine import Mark, Result, course_file, digits, examine
 from classroom.gradebook import Course
@@ -137,7 +137,7 @@ def grade(
             if one.student in again or not records.known(one.student, _hash(one), version)
         ]
         print(f"{len(handed_in)} submissions, {len(handed_in) - len(todo)} of them graded already")
-        graders = _Class(course, records, version, limits or Limits(), unsafe)
+        graders = _Class(course, records, version, limits or _limits("{}"), unsafe)
         graders.go_through(todo, jobs, interrupts)
         tell(course, records, interrupts)
         path = write_grades(course, records, class_list)
@@ -165,10 +165,11 @@ def _make(folder: Path) -> None:
 
 
 def _limits(text: str) -> Limits:
+    usual = settings().limits
     try:
         given = json.loads(text)
         if all(type(value) in (int, float) and 0 < value < math.inf for value in given.values()):
-            return Limits(**given)
+            return Limits(**{**usual, **given})
     except (AttributeError, TypeError, ValueError):
         pass
     raise ValueError(
@@ -288,8 +289,8 @@ def _version(course: Course) -> str:
         body = getattr(node, "body", None)
         if isinstance(body, list):  # what stands alone in a line and does nothing: docstrings
             node.body = [part for part in body if not _only_says(part)]
-    told = [course_file(course.folder, "source").read_text("utf-8"), *map(ast.dump, code)]
-    return hashlib.sha256("\0".join(told).encode()).hexdigest()
+    told = [course_file(course.folder, "source").read_text("utf-8"), repr(settings())]
+    return hashlib.sha256("\0".join([*told, *map(ast.dump, code)]).encode()).hexdigest()
 
 
 def _only_says(statement: ast.AST) -> bool:

@@ -5,7 +5,6 @@ no student's code here: it is given each check's outcome as that cell's output.
 """
 
 import contextlib
-import filecmp
 import logging
 import os
 import re
@@ -33,7 +32,7 @@ from nbgrader.preprocessors import (
 from traitlets.config import Config
 
 from classroom import harmless
-from classroom.assignment import NAME, SOURCE, exercise, parts
+from classroom.assignment import NAME, SOURCE, complete, exercise, parts, settings
 from classroom.examine import Mark, course_file
 from classroom.restore import Work
 
@@ -49,7 +48,7 @@ import os
 
 c = get_config()
 c.CourseDirectory.root = os.path.dirname(os.path.abspath(__file__))
-c.CourseDirectory.course_id = "eai-lab2"
+c.CourseDirectory.course_id = "COURSE"
 c.CourseDirectory.db_url = "sqlite:///" + os.path.join(c.CourseDirectory.root, "gradebook.db")
 c.Exchange.root = os.path.join(c.CourseDirectory.root, "exchange")
 """
@@ -94,21 +93,27 @@ class Course:
         RuntimeError
             There are grades, and the assignment has other cells now; or nbgrader refuses it.
         ValueError
-            The gradebook is damaged.
+            The gradebook is damaged, or another assignment's; or see `complete`.
         """
         self._refuse_damage()
         here = course_file(self.folder, "source")
-        done = self.database.exists() and course_file(self.folder, "release").exists()
-        if done and here.exists() and filecmp.cmp(here, source, shallow=False):
-            return
+        others = harmless.some(p.name for p in (self.folder / "source").glob("*") if p.name != NAME)
+        if others:
+            raise ValueError(f"{self.folder} is of {others}: say COURSE=... for {NAME}.")
         if self.database.exists() and here.exists():
             before, after = ({(p.name, p.kind) for p in parts(path)} for path in (here, source))
             self._refuse_other_cells({name for name, _ in before ^ after})
+        content = complete(source)
+        done = self.database.exists() and course_file(self.folder, "release").exists()
+        if done and here.exists() and here.read_bytes() == content:
+            return
         here.parent.mkdir(parents=True, exist_ok=True)
         (self.folder / "exchange").mkdir(exist_ok=True)
-        (self.folder / "nbgrader_config.py").write_text(FORMGRADER)
+        (self.folder / "nbgrader_config.py").write_text(
+            FORMGRADER.replace("COURSE", settings().handout)
+        )
         before = here.read_bytes() if here.exists() else None
-        shutil.copy(source, here)
+        here.write_bytes(content)
         try:
             self._do("generate_assignment", NAME, force=True, create=True)
         except RuntimeError:
@@ -251,7 +256,7 @@ class Course:
     def _config(self) -> Config:
         config = Config()
         config.CourseDirectory.root = str(self.folder)
-        config.CourseDirectory.course_id = "eai-lab2"
+        config.CourseDirectory.course_id = settings().handout
         config.CourseDirectory.db_url = self._url
         config.ClearSolutions.code_stub = {"python": "# YOUR CODE HERE\nraise NotImplementedError"}
         config.Autograde.sanitize_preprocessors = [OverwriteKernelspec, OverwriteCells]

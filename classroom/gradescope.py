@@ -16,7 +16,7 @@ import tempfile
 import traceback
 from pathlib import Path
 
-from classroom.assignment import NAME, PROJECT, parts
+from classroom.assignment import FOLDER, NAME, PROJECT, parts
 from classroom.examine import course_file
 from classroom.grade import grade
 from classroom.handout.build import zipped
@@ -24,7 +24,7 @@ from classroom.handout.contents import PACKED, read
 from classroom.records import Records
 from labutils.base.writing import write_whole
 
-CODE = (*PACKED, "classroom/*", "notebooks/assignment/source/*.ipynb")
+CODE = (*PACKED, "classroom/*", "notebooks/assignment/source/*")
 SETUP = """\
 #!/bin/sh
 set -e
@@ -41,6 +41,7 @@ base="${{AUTOGRADER:-/autograder}}"
 mkdir -p "$base/results"
 echo '{lost}' > "$base/results/results.json"
 cd "$base/source" || exit
+export ASSIGNMENT={name}
 exec "${{PYTHON:-/autograder/python/bin/python}}" -m classroom.gradescope --grade "$base"{options}
 """
 LOST = "The grading stopped before it was through. That is no mark: your teacher sees why."
@@ -74,8 +75,12 @@ def build(out: Path, options: str = "", torch_index: str = "") -> Path:
     options : of this command, for the grading: " --leaderboard", " --unsafe"
     torch_index : address of another package index to get PyTorch from
     """
+    if not FOLDER.is_relative_to(PROJECT):
+        raise FileNotFoundError(f"{FOLDER} is not in {PROJECT}, which is what is packed: move it.")
     setup = SETUP.format(index=f"--index-url {shlex.quote(torch_index)}" if torch_index else "")
-    run = RUN.format(lost=json.dumps({"score": 0, "output": LOST}), options=options)
+    run = RUN.format(
+        name=shlex.quote(NAME), lost=json.dumps({"score": 0, "output": LOST}), options=options
+    )
     files = {**read(PROJECT, CODE), "setup.sh": setup.encode(), "run_autograder": run.encode()}
     out.mkdir(parents=True, exist_ok=True)
     path = out / "eai-lab2-gradescope.zip"
@@ -118,7 +123,9 @@ def results(base: Path, leaderboard: bool, unsafe: bool) -> dict:
 
 def _places(marks: dict[str, dict]) -> list[dict]:
     """Return what a network is compared by, if it is one that counts."""
-    said = re.search(r"([\d,]+) bytes, ([\d.]+)%.*: (?!0 of)", marks["ex8-check"]["text"])
+    said = re.search(
+        r"([\d,]+) bytes, ([\d.]+)%.*: (?!0 of)", marks.get("ex8-check", {}).get("text", "")
+    )
     if said is None:
         return []
     size = {"name": "Bytes", "value": int(said[1].replace(",", "")), "order": "asc"}

@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from classroom.assignment import columns, parts
+from classroom.assignment import columns, parts, settings
 from classroom.collect import Submission
 from classroom.examine import Result, course_file
 from classroom.feedback import page
@@ -171,7 +171,7 @@ def _alike(graded: dict[str, dict]) -> dict[str, list[str]]:
 
 
 def _design(one: dict) -> str:
-    return one["solutions"].get("ex8-solution", "")
+    return one["solutions"].get(settings().network["cell"], "")
 
 
 def _shared(one: dict, two: dict) -> int:

@@ -19,11 +19,11 @@ from pathlib import Path
 
 import psutil
 
-from classroom.assignment import PROJECT
 from labutils.base.digits import load_mnist
 from labutils.base.home import lab_home
 
 CANDIDATE = Path(__file__).with_name("candidate.py")
+PROJECT = CANDIDATE.resolve().parents[1]
 MEBIBYTE = 1 << 20
 SYSTEM = ("/usr", "/lib", "/lib64", "/bin", "/etc/ld.so.cache", "/etc/alternatives")
 
@@ -35,7 +35,7 @@ class Limits:
     start: float = 120
     cell: float = 60
     call: float = 20
-    design: float = 300  # the call of Exercise 8
+    design: float = 300  # the call that makes a network to be handed in
     total: float = 900
     memory: int = 3000 * MEBIBYTE  # of all its processes together
     file: int = 64 * MEBIBYTE  # one; all its files may have four times that

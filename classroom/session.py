@@ -86,7 +86,7 @@ class Session:
             try:
                 self._answer(self.limits.start)
             except Lost as loss:
-                raise RuntimeError(f"The sandbox did not start: its process {loss}.") from None
+                raise ChildProcessError(f"The sandbox did not start: its process {loss}.") from None
             self._run_again()
 
     def _run_again(self) -> None:

@@ -23,7 +23,7 @@ from nbgrader.api import Gradebook
 from submissions import USUAL, Class, command, grades, hashes
 
 from classroom import sandbox
-from classroom.assignment import NAME, PROJECT, SOURCE, parts
+from classroom.assignment import NAME, PROJECT, SOURCE, parts, settings
 from classroom.collect import Submission, collect
 from classroom.examine import Mark, Result, course_file
 from classroom.grade import _Class, _hash, _limits, _version
@@ -291,7 +291,7 @@ def test_the_platform_gets_back_its_own_list_and_all_pages(graded, tmp_path):
 
 def test_what_nbgrader_refuses_is_told_in_its_words(tmp_path):
     notebook = nbformat.read(SOURCE, as_version=4)
-    cell_named(notebook, "ex1-hidden").metadata.nbgrader.grade = False
+    cell_named(notebook, "setup").source += "\n### BEGIN HIDDEN TESTS\n### END HIDDEN TESTS"
     nbformat.write(notebook, tmp_path / "odd.ipynb")
     with pytest.raises(RuntimeError, match="Hidden test region detected in a non-grade cell"):
         Course(tmp_path / "course").prepare(tmp_path / "odd.ipynb")
@@ -319,7 +319,9 @@ CHANGES = {
 }
 
 
-def test_cells_cannot_come_or_go_once_there_are_grades_but_in_a_new_course(graded, tmp_path):
+def test_cells_cannot_come_or_go_once_there_are_grades_but_in_a_new_course(
+    graded, tmp_path, monkeypatch
+):
     before, together = hashes(graded.course), nbformat.read(SOURCE, as_version=4)
     for name, change in CHANGES.items():
         notebook = nbformat.read(SOURCE, as_version=4)
@@ -331,6 +333,7 @@ def test_cells_cannot_come_or_go_once_there_are_grades_but_in_a_new_course(grade
         change(together)
     assert hashes(graded.course) == before
     nbformat.write(together, tmp_path / "changed.ipynb")
+    monkeypatch.setitem(settings().points, "exercise 1", {"ex1c-check": 6})
     Course(tmp_path / "next term").prepare(tmp_path / "changed.ipynb")
 
 
