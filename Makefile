@@ -1,12 +1,13 @@
 # Thin on purpose: every line calls a program that can also be called by hand.
 # Variables: PYTHON=python3.12  ARGS=--no-browser  JOBS=4  TORCH_INDEX=<address> (see README)
-# and for teachers SUBMISSIONS, COURSE, UNSAFE, ROOT (see notebooks/assignment/README.md)
+# and for teachers ASSIGNMENT, SUBMISSIONS, CLASS, COURSE, UNSAFE, ROOT (see
+# notebooks/assignment/README.md)
 PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 TORCH_INDEX ?=
 JOBS ?= 2
-COURSE ?= grading
+COURSE ?= grading$(addprefix -,$(notdir $(ASSIGNMENT)))
 CLASSROOM = $(BIN)/python -m classroom
 # Jupyter asks for this where everything runs as root, as in a container.
 AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
@@ -45,7 +46,8 @@ handout: .venv/teacher ## build what students get: dist/eai-lab2-handout.zip and
 grade: .venv/teacher ## grade a class: make grade SUBMISSIONS=folder-or-zip
 	@test -n "$(SUBMISSIONS)" || { echo \
 	  "Say what to grade: make grade SUBMISSIONS=folder-or-zip (notebooks/assignment/README.md)"; exit 1; }
-	$(CLASSROOM).grade "$(SUBMISSIONS)" --course "$(COURSE)" --jobs $(JOBS) $(if $(UNSAFE),--unsafe) $(if $(ROOT),--as-root) $(ARGS)
+	$(CLASSROOM).grade "$(SUBMISSIONS)" --course "$(COURSE)" --jobs $(JOBS) $(if $(CLASS),--class "$(CLASS)") \
+	  $(if $(UNSAFE),--unsafe) $(if $(ROOT),--as-root) $(ARGS)
 
 mark: .venv/teacher ## mark written answers by hand: in JupyterLab, menu Nbgrader, Formgrader
 	@test -d "$(COURSE)" || { echo "There is no $(COURSE) yet: first make grade SUBMISSIONS=folder-or-zip"; exit 1; }

@@ -127,15 +127,16 @@ def dense(kind: str, seed: int) -> nn.Module:
     return lab.load_model(path)
 
 
-def measure(kind: str) -> None:
+def measure(kind: str, studies: list[Study]) -> None:
     """Measure what is missing of one network's table."""
     for folder in (BUILD, RESULTS):
         folder.mkdir(parents=True, exist_ok=True)
     with ProcessPoolExecutor(
         PROCESSES, get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)
     ) as pool:
-        networks = dict(zip(SEEDS, pool.map(partial(dense, kind), SEEDS), strict=True))
-        for name, method, amounts in STUDIES[kind]:
+        found = pool.map(partial(dense, kind.partition("_")[0]), SEEDS)
+        networks = dict(zip(SEEDS, found, strict=True))
+        for name, method, amounts in studies:
             print(f"{kind}: {name}")
             path = RESULTS / f"{kind}.csv"
             lab.compare({name: method}, amounts, networks, executor=pool, path=path)
@@ -167,30 +168,36 @@ def lines(kind: str) -> list[str]:
 def write_readme() -> None:
     """Write down what was found, and where."""
     head = [
-        "# Recovery, measured",
+        "# Recovery and repair, measured",
         "",
         "Accuracies are of the 10,000 test images. Each row of the CSV files is one network, as "
-        "`labutils.compare` writes it. Rates and epochs were chosen in trials with seeds 0, 1 and "
-        "2 that showed validation and test accuracy side by side, so the test images were not "
-        "unseen; seeds 3 and 4 had no part in them.",
+        "`labutils.compare` writes it. Rates and epochs of recovery were chosen in trials with "
+        "seeds 0, 1 and 2 that showed validation and test accuracy side by side, so the test "
+        "images were not unseen; seeds 3 and 4 had no part in them. What repair is done with was "
+        "chosen on the validation images.",
         "",
-        f"Made by `python benchmarks/recovery.py`, finished on {datetime.date.today()}, with "
-        f"PyTorch {torch.__version__} in {PROCESSES} processes of one thread, {platform.system()} "
-        f"{platform.machine()}.",
+        "Made by `python benchmarks/recovery.py` and `python benchmarks/repair.py`, finished on "
+        f"{datetime.date.today()}, with PyTorch {torch.__version__} in {PROCESSES} processes of "
+        f"one thread, {platform.system()} {platform.machine()}.",
         "",
     ]
-    kinds = [kind for kind in STUDIES if (RESULTS / f"{kind}.csv").exists()]
+    kinds = sorted(path.stem for path in RESULTS.glob("*.csv"))
     tables = [line for kind in kinds for line in lines(kind)]
     (RESULTS / "README.md").write_text("\n".join([*head, *tables]), encoding="utf-8")
     print("\n".join(tables))
 
 
+def named(studies: Mapping[str, list[Study]], doc: str) -> list[str]:
+    """Read from the command line which networks are to be measured, or all."""
+    parser = argparse.ArgumentParser(description=doc.splitlines()[0])
+    parser.add_argument("networks", nargs="*", help=f"of {', '.join(studies)}; default all")
+    return parser.parse_args().networks or list(studies)
+
+
 def main() -> None:
     """Measure the networks named, or all."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("networks", nargs="*", help=f"of {', '.join(STUDIES)}; default all")
-    for kind in parser.parse_args().networks or STUDIES:
-        measure(kind)
+    for kind in named(STUDIES, __doc__):
+        measure(kind, STUDIES[kind])
     write_readme()
 
 

@@ -1,18 +1,78 @@
-"""What does the assignment ask, cell by cell, and what is each cell worth?"""
+"""What does the assignment ask, cell by cell, and what is each cell worth?
+
+It is a folder, by its name or path in the environment's `ASSIGNMENT`, with a notebook of the
+same name and with `assignment.toml`: all that is neither a text of it nor code.
+"""
 
 import ast
 import contextlib
+import functools
+import math
+import os
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Literal
 
 import nbformat
 from IPython.core.inputtransformer2 import TransformerManager
 from nbformat import NotebookNode
+from pydantic import BaseModel, Field, ValidationError
 
-NAME = "lab2_pruning"
-PROJECT = Path(__file__).resolve().parents[1]
-ASSIGNMENT = PROJECT / "notebooks" / "assignment"
-SOURCE = ASSIGNMENT / "source" / NAME / f"{NAME}.ipynb"
+from classroom.harmless import some
+from classroom.sandbox import PROJECT, Limits
+
+try:
+    import tomllib
+except ModuleNotFoundError:  # Python 3.10
+    import tomli as tomllib
+
+ALL = PROJECT / "notebooks" / "assignment" / "source"
+ASKED = os.environ.get("ASSIGNMENT") or "lab2_pruning"
+FOLDER = ALL / ASKED if (ALL / ASKED).is_dir() else Path(ASKED).resolve()
+NAME = FOLDER.name
+SOURCE = FOLDER / f"{NAME}.ipynb"
+SETTINGS = FOLDER / "assignment.toml"
+GRADED = ("check", "answer")  # kinds of cells
+
+Positive = Annotated[int | float, Field(gt=0, lt=math.inf)]
+
+
+class Settings(BaseModel, extra="forbid", strict=True):
+    """What `assignment.toml` says; that of lab2_pruning explains it."""
+
+    handout: str = Field(pattern=r"^\w[\w.-]*$")
+    points: dict[str, dict[str, Positive]]
+    without: dict[str, list[str]] = {}
+    network: dict[Literal["cell", "shipped"], str] = {}
+    limits: dict[Literal[tuple(vars(Limits()))], Positive] = {}
+
+
+@functools.cache
+def settings() -> Settings:
+    """Return what is tied to this assignment.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such assignment.
+    ValueError
+        Its file is no TOML, or a key is missing, unknown or of another type.
+    """
+    if not SETTINGS.is_file():
+        known = some(sorted(path.parent.name for path in ALL.glob("*/assignment.toml")))
+        raise FileNotFoundError(
+            f"The assignment {ASKED} is not there, for {SETTINGS} is missing: bring it back, or "
+            f"give ASSIGNMENT= one of {known}, or a folder."
+        )
+    try:
+        return Settings(**tomllib.loads(SETTINGS.read_text("utf-8")))
+    except ValidationError as error:
+        first = error.errors()[0]
+        what = f"{'.'.join(map(str, first['loc']))} = {first['input']!r}: {first['msg']}"
+    except ValueError as error:
+        what = str(error)
+    raise ValueError(f"{SETTINGS}: {what}. That of lab2_pruning says what may be there.")
 
 
 @dataclass(frozen=True)
@@ -26,12 +86,8 @@ class Part:
     name: str  # nbgrader's grade_id, the same in every version
     kind: str
     source: str  # as the teacher wrote it, or as the students get it
+    exercise: str  # title of the column its points go to, if it is graded
     points: float  # at most
-
-    @property
-    def exercise(self) -> str:
-        """Title of the column its points go to."""
-        return exercise(self.name)
 
     @property
     def functions(self) -> list[str]:
@@ -45,27 +101,55 @@ def parts(path: Path = SOURCE) -> list[Part]:
     Raises
     ------
     ValueError
-        A cell has no name, or two have the same.
+        A cell has no name, another's, or is of a kind that grading does not know.
     """
     found = [_part(cell) for cell in nbformat.read(path, as_version=4).cells]
-    names = [part.name for part in found]
-    twice = sorted({name for name in names if names.count(name) > 1})
+    twice = some(n for n, times in Counter(part.name for part in found).items() if times > 1)
     if twice:
         raise ValueError(
-            f"{path.name} has several cells named {', '.join(twice)}: give each its own grade_id."
+            f"{path.name} has several cells named {twice}: give each its own grade_id."
         )
     return found
 
 
+def complete(path: Path = SOURCE) -> bytes:
+    """Return the teacher's notebook as nbgrader takes it, with the points of `assignment.toml`.
+
+    Raises
+    ------
+    ValueError
+        Notebook and file do not name the same cells, or not the same points.
+    """
+    found, said, notebook = parts(path), settings(), nbformat.read(path, as_version=4)
+    given = Counter(name for cells in said.points.values() for name in cells)
+    graded = Counter(part.name for part in found if part.kind in GRADED)
+    odd = {*(given - graded), *(graded - given), *(said.without.keys() - said.points.keys())}
+    odd |= {said.network.get("cell", "")} - {"", *(part.name for part in found if part.functions)}
+    if odd:
+        raise ValueError(
+            f"{SETTINGS} and {path.name} do not agree on {some(sorted(odd))}: [points] names each "
+            "graded cell once and no other, [without] has titles of [points], and the cell of "
+            "[network] defines a function."
+        )
+    for part, cell in zip(found, notebook.cells, strict=True):
+        meta = cell.metadata.nbgrader
+        if meta.get("points", 0) not in (0, part.points):
+            raise ValueError(
+                f"{part.name} has {meta.points:g} points in {path.name} and {part.points:g} in "
+                f"{SETTINGS}: set the former to 0, the latter count."
+            )
+        if meta.grade:
+            meta.points = said.points[part.exercise][part.name]
+    return nbformat.writes(notebook).encode()
+
+
 def exercise(name: str) -> str:
-    """Return the title of the column that a cell's points go to.
+    """Return the title of the column that a graded cell's points go to.
 
     >>> exercise("ex4a-check"), exercise("q1-answer")
     ('exercise 4', 'question 1')
     """
-    head = name.split("-")[0]
-    word = "exercise" if head.startswith("ex") else "question"
-    return f"{word} {''.join(letter for letter in head if letter.isdigit())}"
+    return next((title for title, cells in settings().points.items() if name in cells), "")
 
 
 def columns(found: list[Part]) -> dict[str, float]:
@@ -74,11 +158,8 @@ def columns(found: list[Part]) -> dict[str, float]:
     >>> sum(columns(parts()).values())
     100.0
     """
-    points: dict[str, float] = {}
-    for part in found:
-        if part.kind in ("check", "answer"):
-            points[part.exercise] = points.get(part.exercise, 0.0) + part.points
-    return points
+    titles = dict.fromkeys(part.exercise for part in found if part.kind in GRADED)
+    return {title: sum(p.points for p in found if p.exercise == title) for title in titles}
 
 
 def defined(source: str) -> list[str]:
@@ -109,10 +190,15 @@ def _part(cell: NotebookNode) -> Part:
             f"A cell of the assignment has no nbgrader metadata: {cell.source[:60]!r}. Give it a "
             "grade_id (in JupyterLab: Create Assignment)."
         )
-    if meta["grade"]:
-        kind = "answer" if meta["solution"] else "check"
-    elif meta["solution"]:
-        kind = "solution"
-    else:
-        kind = "code" if cell.cell_type == "code" else "text"
-    return Part(meta["grade_id"], kind, cell.source, float(meta.get("points", 0)))
+    name, code = meta["grade_id"], cell.cell_type == "code"
+    known = {(False, False): "code" if code else "text", (False, True): "solution"}
+    known |= {(True, False): "check", (True, True): "answer"}
+    kind, title = known[meta["grade"], meta["solution"]], exercise(name)
+    if meta.get("task") or code == (kind in ("text", "answer")):
+        raise ValueError(
+            f"{name} is of no kind that can be graded: solutions and tests are code, texts and "
+            "answers to be marked by hand are Markdown, and nbgrader's tasks are not known here."
+        )
+    return Part(
+        name, kind, cell.source, title, float(settings().points.get(title, {}).get(name, 0))
+    )

@@ -83,7 +83,8 @@ def _is_work(name: str) -> bool:
     return PurePosixPath(name).suffix.lower() in (".ipynb", ".zip")
 
 
-def _platform(name: str) -> re.Match[str] | None:
+def platform(name: str) -> re.Match[str] | None:
+    """Return what a platform says with the name of a file or folder; None if it made none."""
     matches = (pattern.fullmatch(name) for pattern in (_MOODLE, _BLACKBOARD, _CANVAS))
     return next(filter(None, matches), None)
 
@@ -99,12 +100,12 @@ def _by_student(path: Path, files: list[File], notebook: str) -> dict[str, tuple
         return {path.stem: (path.stem, "", files)}
     files = [file for file in _unwrapped(files, notebook) if any(file.parts)]
     loose = [file.parts[0] for file in files if len(file.parts) == 1]
-    flat = any(_is_work(name) and not _platform(name) for name in loose)
+    flat = any(_is_work(name) and not platform(name) for name in loose)
     students: dict[str, tuple[str, str, list[File]]] = {}
     for file in files:
         first = file.parts[0]
         # Beside students' folders, a loose list of grades is nobody's work.
-        if len(file.parts) > 1 or flat or _is_work(first) or _platform(first):
+        if len(file.parts) > 1 or flat or _is_work(first) or platform(first):
             key, name, number, theirs = _label(file)
             students.setdefault(key, (name, number, []))[2].append(theirs)
     return students
@@ -115,7 +116,7 @@ def _unwrapped(files: list[File], notebook: str) -> list[File]:
     sound = [file.parts for file in files if any(file.parts) and file.problem != OUTSIDE]
     tops = {parts[0] for parts in sound if len(parts) > 1}
     loose = [parts[0] for parts in sound if len(parts) == 1]
-    if len(tops) != 1 or any(_is_work(name) or _platform(name) for name in loose):
+    if len(tops) != 1 or any(_is_work(name) or platform(name) for name in loose):
         return files
     top = tops.pop()
     if not _is_class(top, [parts[1:] for parts in sound if any(parts[1:])], notebook):
@@ -130,8 +131,8 @@ def _unwrapped(files: list[File], notebook: str) -> list[File]:
 def _is_class(top: str, inside: list[tuple[str, ...]], notebook: str) -> bool:
     """Is a folder that lies there alone the class's? Otherwise it is the only student's."""
     names = {parts[0] for parts in inside}
-    if _platform(top) or any(_platform(name) for name in names):
-        return not _platform(top)
+    if platform(top) or any(platform(name) for name in names):
+        return not platform(top)
     if any(_named(name, notebook) or name.lower() == notebook.lower() for name in names):
         return False
     work = [parts[0] for parts in inside if len(parts) == 1 and _is_work(parts[0])]
@@ -141,9 +142,9 @@ def _is_class(top: str, inside: list[tuple[str, ...]], notebook: str) -> bool:
 def _label(file: File) -> tuple[str, str, str, File]:
     """Return a student's key, name and number, and the file as theirs."""
     top, *below = file.parts
-    platform = _platform(top)
-    if platform:
-        named = platform.groupdict()
+    known = platform(top)
+    if known:
+        named = known.groupdict()
         name, number = named["name"], named.get("number", "")
         key = f"{name}_{number or named['course']}"
         parts = ([named["file"]] if named["file"] else []) + below or [top]
@@ -167,18 +168,15 @@ def _label(file: File) -> tuple[str, str, str, File]:
 
 def _identifiers(names: dict[str, tuple[str, str]]) -> dict[str, str]:
     """Return an identifier for each key, different even where case does not count."""
-    plain = {
-        key: _identifier(name) + (f"-{number}" if number else "")
-        for key, (name, number) in names.items()
-    }
-    identifiers = plain
+    plain = {key: "-".join(filter(None, (_identifier(n), i))) for key, (n, i) in names.items()}
+    found = plain
     for length in (8, 16, 64):
-        times = Counter(identifier.lower() for identifier in identifiers.values())
-        identifiers = {
+        times = Counter(map(str.lower, found.values()))
+        found = {
             key: f"{plain[key]}-{_digest(key)[:length]}" if times[old.lower()] > 1 else old
-            for key, old in identifiers.items()
+            for key, old in found.items()
         }
-    return identifiers
+    return found
 
 
 def _identifier(name: str) -> str:

@@ -19,7 +19,7 @@ from torch import nn
 
 import labutils as lab
 from classroom.apart import apart
-from classroom.assignment import NAME, Part, parsed, parts
+from classroom.assignment import NAME, Part, parsed, parts, settings
 from classroom.harmless import some
 from classroom.oddities import oddities
 from classroom.restore import NotThisAssignment, Step, Work, read, restore
@@ -29,9 +29,9 @@ from classroom.values import unpack
 from labutils import checks
 from labutils.base.structure import describe, fingerprint
 from labutils.checks.design import MIME
-from labutils.checks.verdict import Attempt
+from labutils.checks.plain import Foreign, Misfit
+from labutils.checks.verdict import Attempt, answered, first_line, show
 
-DESIGN = "design_network"
 NEAR = 0.05  # share of a network's size by which another differs that was made of it
 
 
@@ -57,20 +57,28 @@ class Result:
     seconds: float = 0.0
 
 
+@dataclass(eq=False)
 class Elsewhere:
     """Stands for a student's function, or the network that it gave: the checks ask it."""
 
-    def __init__(self, name: str, ask: Callable[..., Attempt]) -> None:
-        self._name, self._ask = name, ask
-        self.borrowed: tuple[str, ...] = ()
+    ask: Callable[..., Attempt]  # calls it where it is
+    title: str = ""  # of its exercise, and its name
+    without: list[str] | None = None  # it must not call, where no check of labutils says so
+    calls: list[dict[str, str]] = field(default_factory=list)  # what to tell of each plain call
+    borrowed: tuple[str, ...] = ()
 
-    def __call__(self, *_arguments: object) -> None:
-        """Refuse to be called."""
-        raise TypeError(f"{self._name} is called by the checks alone.")
+    def __call__(self, *arguments: object) -> object:
+        """Return the function's answer, for a plain `assert`; CheckFailed if there is none."""
+        given = ", ".join(map(show, arguments))
+        result = answered(self.title, given, self, arguments, self.without).result
+        self.calls.append({"title": self.title, "input": given, "got": show(result)})
+        if isinstance(result, (Foreign, Misfit)):  # which some test could take for true
+            raise checks.CheckFailed(outcome="wrong", **self.calls[-1])
+        return result
 
     def attempt_elsewhere(self, *arguments: object, instead: tuple[str, ...] | None) -> Attempt:
         """Call the function where it is."""
-        found = self._ask(*arguments, instead=instead)
+        found = self.ask(*arguments, instead=instead)
         self.borrowed = found.borrowed
         return found
 
@@ -92,7 +100,7 @@ def examine(content: bytes, course: Path, limits: Limits, *, unsafe: bool = Fals
         result.problem = f"it took longer than {limits.total:g} s: " + "; ".join(
             [f"{name} {why}" for name, why in session.left_out.items()] or ["many cells are slow"]
         )
-    except RuntimeError as error:
+    except (RuntimeError, ChildProcessError) as error:
         result.problem = str(error)
     finally:
         session.close()
@@ -104,9 +112,10 @@ def examine(content: bytes, course: Path, limits: Limits, *, unsafe: bool = Fals
 
 @functools.cache
 def shipped() -> dict[str, nn.Module]:
-    """Return the small networks that students have, by the names of their files."""
-    files = sorted((lab.lab_home() / "models" / "smallest").glob("*.pth"))
-    return {f"models/smallest/{path.name}": lab.load_model(path) for path in files}
+    """Return the networks that students have and that earn nothing, by their files' names."""
+    folder = settings().network.get("shipped", "")
+    files = sorted((lab.lab_home() / folder).glob("*.pth")) if folder else []
+    return {f"{folder}/{path.name}": lab.load_model(path) for path in files}
 
 
 def course_file(course: Path, kind: str) -> Path:
@@ -124,7 +133,9 @@ class _Examiner:
         self.blank, self.source = ({p.name: p for p in given} for given in (released, source))
         solutions = [part for part in released if part.kind == "solution"]
         self.by_function = {f: part.name for part in solutions for f in part.functions}
+        self.network = settings().network.get("cell", "")
         self.errors: dict[str, str] = {}
+        self.calls: list[dict[str, str]] = []  # of students' functions, by a plain check
 
     def go_through(self) -> None:
         """Run and grade, cell by cell."""
@@ -150,9 +161,13 @@ class _Examiner:
     def _grade(self, part: Part, step: Step) -> Mark:
         """Run a check, hidden tests included, on the answers of the student's functions."""
         wanted = [f for f in self.by_function if f in _names(part.source)]
-        if wanted == [DESIGN]:
-            return self._design(part, self._stand_in(DESIGN, step))
-        stand_ins = {function: self._stand_in(function, step) for function in wanted}
+        if [self.by_function[function] for function in wanted] == [self.network]:
+            return self._design(part, wanted[0], step.cell)
+        stand_ins = {}
+        for function in wanted:
+            ask = functools.partial(self.session.call, function)
+            title, without = part.exercise.capitalize(), settings().without.get(part.exercise)
+            stand_ins[function] = Elsewhere(ask, f"{title}, {function}", without, self.calls)
         mark = self._check(part, stand_ins)
         self.result.remarks += [
             f"{self.by_function[function]} calls {some(stand_in.borrowed)} of labutils"
@@ -162,21 +177,35 @@ class _Examiner:
         return mark
 
     def _check(self, part: Part, stand_ins: dict[str, Elsewhere]) -> Mark:
+        self.calls.clear()
         space = {"lab": lab, "checks": checks, "torch": torch, "digits": digits(), **stand_ins}
         try:
             value, told = _run_check(part.source, space)
         except checks.CheckFailed as failure:
             return Mark(failure.outcome, 0, self._told(failure, list(stand_ins)))
-        points = part.points if value is None else min(max(float(value), 0.0), part.points)
-        return Mark("right", points, told)
+        except (OutOfTime, ChildProcessError, MemoryError):
+            raise
+        except Exception as error:
+            if not self.calls:
+                said = f"{type(error).__name__}: {first_line(error)}"
+                raise RuntimeError(f"{part.name} fails by itself: {said}") from error
+            # A plain assert, or an answer with which it cannot compute.
+            failure = checks.CheckFailed(
+                outcome="wrong", **self.calls[-1], because=first_line(error)
+            )
+            return Mark("wrong", 0, str(failure))
+        points = part.points
+        if type(value) is float and [self.by_function[f] for f in stand_ins] == [self.network]:
+            points = min(max(0.0, value), points)
+        return Mark("right", points, told or f"{part.exercise.capitalize()}: right\n")
 
-    def _design(self, part: Part, handed_in: Elsewhere) -> Mark:
+    def _design(self, part: Part, function: str, cell: dict) -> Mark:
         """Judge a network apart: one that is too large or too slow costs its exercise alone."""
-        attempt = handed_in.attempt_elsewhere(digits(), instead=None)
-        ready = Elsewhere(DESIGN, lambda _digits, instead: attempt)
+        attempt = self._network(function, cell)
+        ready = Elsewhere(lambda _digits, instead: attempt)
 
         def judged() -> dict:
-            mark = self._check(part, {DESIGN: ready})
+            mark = self._check(part, {function: ready})
             if mark.outcome != "right":
                 return {"mark": asdict(mark), "network": "", "remarks": []}
             return _worth(attempt.result, mark)
@@ -184,32 +213,29 @@ class _Examiner:
         limits = self.session.limits
         found, why = apart(judged, limits.cell, limits.memory)
         if found is None:
-            what = f"{DESIGN}: wrong\n  got       a network whose evaluation {why}"
+            what = f"{function}: wrong\n  got       a network whose evaluation {why}"
             return Mark("wrong", 0, what)
         self.result.network = found["network"]
         self.result.remarks += found["remarks"]
         return Mark(**found["mark"])
 
-    def _stand_in(self, function: str, step: Step) -> Elsewhere:
-        if function != DESIGN:
-            return Elsewhere(function, functools.partial(self.session.call, function))
-        network = _handed_in(step.cell)
-        with_code = self.by_function[function] in self.result.solutions
+    def _network(self, function: str, cell: dict) -> Attempt:
+        """Return the network in a cell's output, or what the function gives now."""
+        network, with_code = _handed_in(cell), self.network in self.result.solutions
         if network is not None:
             if not with_code:
                 self.result.remarks.append("a network came without the code that made it")
-            return Elsewhere(function, lambda _digits, instead: Attempt(network))
+            return Attempt(network)
         if with_code:
             self.result.remarks.append("no network came with the notebook; it was made anew")
-        seconds = self.session.limits.design
-        return Elsewhere(function, functools.partial(self.session.call, function, seconds=seconds))
+        return self.session.call(function, digits(), seconds=self.session.limits.design)
 
     def _told(self, failure: Exception, wanted: list[str]) -> str:
         """Return the failure; where the cell itself failed, say so rather than "no function"."""
         text = str(failure)
         for function in wanted:
             error = self.errors.get(self.by_function[function])
-            if error and "NameError: there is no function" in text:
+            if error and f"NameError: there is no function {function}" in text:
                 return f"{text}\n  because   the cell that defines it failed: {error}"
         return text
 
@@ -254,7 +280,7 @@ def _run_check(source: str, space: dict) -> tuple[object, str]:
 
 
 def _names(source: str) -> set[str]:
-    return {node.id for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Name)}
+    return {node.id for node in ast.walk(parsed(source)) if isinstance(node, ast.Name)}
 
 
 def _handed_in(cell: dict) -> object:

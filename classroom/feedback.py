@@ -13,6 +13,7 @@ from nbformat import NotebookNode
 
 from classroom.assignment import Part, columns
 from classroom.gradebook import SCHEME, Standing
+from classroom.harmless import markdown
 from classroom.typeset import typeset, web_page
 
 STYLE = Path(__file__).with_suffix(".css")
@@ -65,7 +66,7 @@ def _summary(
             f'<td class="number">{got}</td><td class="number">{of:g}</td></tr>'
         )
     yield "</table>"
-    lacking = [p for p in graded if p.kind == "check" and standing.points[p.name] < p.points]
+    lacking = [p for p in graded if p.kind == "check" and (standing.points[p.name] or 0) < p.points]
     failed = dict.fromkeys(told[part.name] for part in lacking)
     if failed:
         yield "<h2>What the checks found</h2>"
@@ -108,8 +109,8 @@ def _verdict(part: Part, points: float | None, why: str) -> str:
 
 
 def _untouched(text: str) -> str:
-    """Return Markdown that somebody wrote: nothing of it is taken for HTML, nor drawn."""
-    return typeset(text, draw=False)
+    """Return Markdown that somebody wrote: nothing of it becomes HTML, a link, or is drawn."""
+    return typeset(markdown(text), draw=False)
 
 
 @functools.cache

@@ -1,11 +1,13 @@
 """Grade a class: `make grade SUBMISSIONS=folder-or-zip`.
 
-    python -m classroom.grade SUBMISSIONS [--course FOLDER] [--jobs N] [--again STUDENT ...]
-                              [--limits JSON] [--unsafe] [--as-root]
+    python -m classroom.grade SUBMISSIONS [--class LIST [--column NAME]] [--course FOLDER]
+                              [--jobs N] [--again STUDENT ...] [--limits JSON]
+                              [--unsafe] [--as-root]
 
-Writes into the course folder: grades.csv, a feedback page for each student, and what nbgrader
-needs to mark the written answers. Run it again at any time: what is graded stays graded, what
-changed is graded anew, and marks given by hand since are in the new grades.csv.
+Writes into the course folder: grades.csv, a feedback page for each student, what the platform
+takes back (`upload/`), and what nbgrader needs to mark the written answers. Run it again at any
+time: what is graded stays graded, what changed is graded anew, and marks given by hand since are
+in the new grades.csv.
 """
 
 import argparse
@@ -25,13 +27,14 @@ import torch
 
 from classroom import sandbox
 from classroom.apart import Copy
-from classroom.assignment import NAME, PROJECT, parts
+from classroom.assignment import NAME, PROJECT, parts, settings
 from classroom.collect import Submission, collect
 from classroom.examine import Mark, Result, course_file, examine
 from classroom.gradebook import Course
 from classroom.harmless import printable, some
 from classroom.interrupt import Interrupts
-from classroom.records import Records, tell, write_grades
+from classroom.platforms import ClassList
+from classroom.records import UPLOAD, Records, tell, write_grades
 from classroom.restore import read, restore
 from classroom.sandbox import Limits, digits
 from labutils import checks
@@ -49,9 +52,9 @@ def main() -> None:
     """Read the command line and grade."""
     told = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     told.add_argument("submissions", type=Path, help="folder, or zip from the LMS")
-    told.add_argument(
-        "--course", dest="folder", type=Path, default=PROJECT / "grading", help="folder to keep"
-    )
+    told.add_argument("--class", type=Path, dest="listed", help="the class, as the platform has it")
+    told.add_argument("--column", default="", help="of that list, for the grades")
+    told.add_argument("--course", type=Path, default=PROJECT / "grading", help="folder to keep")
     told.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="at a time")
     told.add_argument("--again", nargs="*", default=[], help="students to grade once more")
     told.add_argument("--unsafe", action="store_true", help="without a sandbox")
@@ -59,8 +62,16 @@ def main() -> None:
     told.add_argument("--limits", default="{}", help='other limits, as {"cell": 120} for seconds')
     given = told.parse_args()
     try:
-        given.limits = _limits(given.limits)
-        grade(**vars(given))
+        grade(
+            given.submissions,
+            given.course,
+            jobs=max(1, given.jobs),
+            again=set(given.again),
+            unsafe=given.unsafe,
+            as_root=given.as_root,
+            limits=_limits(given.limits),
+            class_list=ClassList(given.listed, given.column) if given.listed else None,
+        )
     except (OSError, ValueError, RuntimeError) as error:
         sys.exit(str(error))
     except KeyboardInterrupt:
@@ -68,9 +79,16 @@ def main() -> None:
 
 
 def grade(
-    submissions: Path, folder: Path, *,
-    jobs: int, again: list[str], unsafe: bool, as_root: bool, limits: Limits,
-) -> Path:  # fmt: skip
+    submissions: Path,
+    folder: Path,
+    *,
+    jobs: int = 2,
+    again: set[str] = frozenset(),
+    unsafe: bool = False,
+    as_root: bool = False,
+    limits: Limits | None = None,
+    class_list: ClassList | None = None,
+) -> Path:
     """Grade all submissions into a course folder; return the path of grades.csv.
 
     Parameters
@@ -81,6 +99,7 @@ def grade(
     again : students to grade even if their file is graded already
     unsafe : without a sandbox, where there is none
     as_root : even where the user is root
+    class_list : who could have handed in something
 
     Raises
     ------
@@ -88,11 +107,13 @@ def grade(
         There is no sandbox and `unsafe` was not said, the user is root and `as_root` was not said,
         or another program grades into the folder.
     FileNotFoundError, ValueError
-        There are no submissions there, or none of those to be graded again; or they lie in the
-        course folder or where students' code can read, or something in that is damaged.
+        There are no submissions there, or none of those to be graded again, or all of another
+        class; or they lie in the course folder or where students' code can read, or something in
+        that is damaged.
     OSError
         The course folder cannot be made or written.
     """
+    limits = limits or _limits("{}")
     places = submissions.resolve(), folder.resolve()
     for warning in _precautions(limits, [*places, PROJECT], unsafe, as_root):
         print(warning)
@@ -103,6 +124,11 @@ def grade(
         raise ValueError(
             f"--again {some(unknown)}: nobody is called so in {submissions}; give what stands in "
             "the column `student` of grades.csv."
+        )
+    if class_list and not class_list.match({s.student: (s.number, s.name) for s in handed_in})[0]:
+        raise ValueError(
+            f"CLASS={class_list.path} has nobody of {submissions}: give the list of this class, of "
+            "this very assignment where the platform has one for each."
         )
     _make(folder)
     with only_writer(folder / "gradebook.db", doing="grading"), Interrupts() as interrupts:
@@ -121,8 +147,8 @@ def grade(
         graders = _Class(course, records, version, limits, unsafe)
         graders.go_through(todo, jobs, interrupts)
         tell(course, records, interrupts)
-        path = write_grades(course, records)
-    print(f"Grades: {path}\nFeedback: {folder / 'feedback'}")
+        path = write_grades(course, records, class_list)
+    print(f"Grades: {path}\nFeedback: {folder / 'feedback'}\nTo upload: {folder / UPLOAD}")
     return path
 
 
@@ -165,10 +191,11 @@ def _make(folder: Path) -> None:
 
 
 def _limits(text: str) -> Limits:
+    usual = settings().limits
     try:
         given = json.loads(text)
         if all(type(value) in (int, float) and 0 < value < math.inf for value in given.values()):
-            return Limits(**given)
+            return Limits(**{**usual, **given})
     except (AttributeError, TypeError, ValueError):
         pass
     raise ValueError(
@@ -261,8 +288,8 @@ def _version(course: Course) -> str:
         body = getattr(node, "body", None)
         if isinstance(body, list):  # what stands alone in a line and does nothing: docstrings
             node.body = [part for part in body if not _only_says(part)]
-    told = [course_file(course.folder, "source").read_text("utf-8"), *map(ast.dump, code)]
-    return hashlib.sha256("\0".join(told).encode()).hexdigest()
+    told = [course_file(course.folder, "source").read_text("utf-8"), repr(settings())]
+    return hashlib.sha256("\0".join([*told, *map(ast.dump, code)]).encode()).hexdigest()
 
 
 def _only_says(statement: ast.AST) -> bool:

@@ -5,7 +5,6 @@ no student's code here: it is given each check's outcome as that cell's output.
 """
 
 import contextlib
-import filecmp
 import logging
 import os
 import re
@@ -17,6 +16,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from unittest import mock
 
 import nbformat
 from nbformat import NotebookNode
@@ -32,7 +32,7 @@ from nbgrader.preprocessors import (
 from traitlets.config import Config
 
 from classroom import harmless
-from classroom.assignment import NAME, SOURCE, exercise, parts
+from classroom.assignment import NAME, SOURCE, complete, exercise, parts, settings
 from classroom.examine import Mark, course_file
 from classroom.restore import Work
 
@@ -48,7 +48,7 @@ import os
 
 c = get_config()
 c.CourseDirectory.root = os.path.dirname(os.path.abspath(__file__))
-c.CourseDirectory.course_id = "eai-lab2"
+c.CourseDirectory.course_id = "COURSE"
 c.CourseDirectory.db_url = "sqlite:///" + os.path.join(c.CourseDirectory.root, "gradebook.db")
 c.Exchange.root = os.path.join(c.CourseDirectory.root, "exchange")
 """
@@ -93,21 +93,27 @@ class Course:
         RuntimeError
             There are grades, and the assignment has other cells now; or nbgrader refuses it.
         ValueError
-            The gradebook is damaged.
+            The gradebook is damaged, or another assignment's; or see `complete`.
         """
         self._refuse_damage()
         here = course_file(self.folder, "source")
-        done = self.database.exists() and course_file(self.folder, "release").exists()
-        if done and here.exists() and filecmp.cmp(here, source, shallow=False):
-            return
+        others = harmless.some(p.name for p in (self.folder / "source").glob("*") if p.name != NAME)
+        if others:
+            raise ValueError(f"{self.folder} is of {others}: say COURSE=... for {NAME}.")
         if self.database.exists() and here.exists():
             before, after = ({(p.name, p.kind) for p in parts(path)} for path in (here, source))
             self._refuse_other_cells({name for name, _ in before ^ after})
+        content = complete(source)
+        done = self.database.exists() and course_file(self.folder, "release").exists()
+        if done and here.exists() and here.read_bytes() == content:
+            return
         here.parent.mkdir(parents=True, exist_ok=True)
         (self.folder / "exchange").mkdir(exist_ok=True)
-        (self.folder / "nbgrader_config.py").write_text(FORMGRADER)
+        (self.folder / "nbgrader_config.py").write_text(
+            FORMGRADER.replace("COURSE", settings().handout)
+        )
         before = here.read_bytes() if here.exists() else None
-        shutil.copy(source, here)
+        here.write_bytes(content)
         try:
             self._do("generate_assignment", NAME, force=True, create=True)
         except RuntimeError:
@@ -122,12 +128,15 @@ class Course:
         """
         notebook = self._marked(work, marks)
         target = self.folder / "submitted" / student / NAME / f"{NAME}.ipynb"
-        read = self._marked_by_hand(student) if target.exists() else {}
+        marked = self.standing(student).points if target.exists() else {}
+        before = _answers(self.marked(student)) if target.exists() else {}
         with self._undone_unless_done(student):
             target.parent.mkdir(parents=True, exist_ok=True)
             nbformat.write(notebook, target)
             self._do("autograde", NAME, student, force=True, create=True)
-            self._confirm(student, {c.id for c in notebook.cells if read.get(c.id) == c.source})
+            same = {title for title, own in _answers(notebook).items() if own == before.get(title)}
+            done = {name for name, points in marked.items() if points is not None}
+            self._confirm(student, {name for name in done if exercise(name) in same})
 
     def marked(self, student: str) -> NotebookNode:
         """Return a student's notebook as graders see it."""
@@ -152,15 +161,8 @@ class Course:
             said = {one.cell.name: one.manual_comment or "" for one in notebook.comments}
             return Standing(points, said)
 
-    def _marked_by_hand(self, student: str) -> dict[str, str]:
-        """Return the answers, by name of their cell, that a grader has marked."""
-        standing = self.standing(student)
-        done = {name for name, points in standing.points.items() if points is not None}
-        cells = self.marked(student).cells
-        return {c.id: c.source for c in cells if c.id in done and c.cell_type == "markdown"}
-
     def _confirm(self, student: str, unchanged: set[str]) -> None:
-        """Let the marks of these answers stand: they say what they said when they were marked."""
+        """Let the marks by hand of these cells stand: what they are about says what it said."""
         with Gradebook(self._url) as book:
             for grade in book.find_submission_notebook(NAME, NAME, student).grades:
                 if grade.cell.name in unchanged:
@@ -243,7 +245,10 @@ class Course:
             )
 
     def _do(self, action: str, *arguments: str, **options: bool) -> None:
-        with _activated():
+        # nbgrader calls alembic by name: it lies beside this Python.
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+        with mock.patch.dict(os.environ, PATH=path), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the libraries nbgrader uses, about nbgrader
             answer = getattr(self._api, action)(*arguments, **options)
         if not answer["success"]:
             raise RuntimeError(f"nbgrader could not {action}: {_reason(answer)}")
@@ -251,12 +256,21 @@ class Course:
     def _config(self) -> Config:
         config = Config()
         config.CourseDirectory.root = str(self.folder)
-        config.CourseDirectory.course_id = "eai-lab2"
+        config.CourseDirectory.course_id = settings().handout
         config.CourseDirectory.db_url = self._url
         config.ClearSolutions.code_stub = {"python": "# YOUR CODE HERE\nraise NotImplementedError"}
         config.Autograde.sanitize_preprocessors = [OverwriteKernelspec, OverwriteCells]
         config.Autograde.autograde_preprocessors = [SaveAutoGrades, CheckCellMetadata]
         return config
+
+
+def _answers(notebook: NotebookNode) -> dict[str, list[str]]:
+    """Return what a student wrote for each exercise and question."""
+    found: dict[str, list[str]] = {}
+    for cell in notebook.cells:
+        if cell.metadata.get("nbgrader", {}).get("solution"):
+            found.setdefault(exercise(cell.id), []).append(cell.source)
+    return found
 
 
 def _outputs(mark: Mark) -> list[NotebookNode]:
@@ -290,16 +304,3 @@ def _reason(answer: dict) -> str:
     log, error = ((answer.get(key) or "").strip() for key in ("log", "error"))
     raised = re.findall(r"^ +[\w.]+(?:Error|Exception): (.+)$", log, re.MULTILINE)
     return (raised or error.splitlines() or log.splitlines() or ["it does not say why"])[-1][:500]
-
-
-@contextlib.contextmanager
-def _activated() -> Iterator[None]:
-    """Let nbgrader find alembic, which it calls by name, beside this Python."""
-    before = os.environ.get("PATH", "")
-    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{before}"
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of the libraries nbgrader uses, about nbgrader
-            yield
-    finally:
-        os.environ["PATH"] = before

@@ -9,9 +9,10 @@ from collections.abc import Iterable
 
 MOST = 5  # names in one line
 JOINER = "\u2060"  # takes no room and joins no words: nobody sees it
-# What opens a tag, a link, an image, or the definition of a link's address.
 _FORMULA = re.compile(r"""(?:^|[;,|\t\r\n"'])\s*(?=[=+@-])""")  # what precedes one
-_MARKUP = re.compile(r"<(?=[A-Za-z/!?])|\](?=[(\[:])")
+# What opens a tag, a link, an image, or the definition of a link's address; and what an address
+# has that Markdown makes a link of by itself.
+_MARKUP = re.compile(r"<(?=[A-Za-z/!?])|\](?=[(\[:])|:(?=//)|\b(?i:www)(?=\.)|@(?=\w)")
 
 
 def printable(text: str) -> str:
@@ -39,8 +40,8 @@ def spreadsheet_cell(text: str) -> str:
 def markdown(text: str) -> str:
     r"""Return Markdown without HTML, links and images; it looks as it did, in code too.
 
-    >>> print(ascii(markdown("<b>a</b> < b, `x[0](1)`")))
-    '<\u2060b>a<\u2060/b> < b, `x[0]\u2060(1)`'
+    >>> print(ascii(markdown("<b>a</b> < b, `x[0](1)`, http://x.y")))
+    '<\u2060b>a<\u2060/b> < b, `x[0]\u2060(1)`, http:\u2060//x.y'
     """
     return _MARKUP.sub(lambda opening: opening[0] + JOINER, text)
 

@@ -4,10 +4,12 @@ These are remarks, not verdicts: grading is safe without them, and honest code c
 """
 
 import ast
+import re
 
 from classroom.assignment import parsed
 
-MODULES = {"torch", "F", "nn", "lab", "checks", "labutils", "np", "numpy", "builtins", "sys"}
+TEXTS = (ast.Attribute, ast.Subscript, ast.Call)
+OF_MODULE = re.compile(r"(torch|F|nn|lab|checks|labutils|np|numpy|builtins|sys)[.\[][^(]*")
 REACHING_OUT = {
     **dict.fromkeys(("socket", "urllib", "requests", "http", "ftplib", "smtplib"), "the network"),
     **dict.fromkeys(("subprocess", "multiprocessing", "pty"), "other processes"),
@@ -38,32 +40,18 @@ def oddities(source: str) -> list[str]:
 
 
 def _clauses(node: ast.AST) -> list[str]:
-    if isinstance(node, (ast.Assign, ast.AugAssign, ast.AnnAssign, ast.Delete)):
-        targets = getattr(node, "targets", None) or [node.target]
-        return [f"changes {ast.unparse(t)}" for t in targets if _of_module(t)]
-    if isinstance(node, ast.Import):
-        return [clause for alias in node.names for clause in _import(alias.name)]
-    if isinstance(node, ast.ImportFrom):
-        return _import(node.module or "")
-    if isinstance(node, ast.Call):
-        name = getattr(node.func, "attr", getattr(node.func, "id", ""))
-        odd = name in CALLS or (name in BUILT_IN and isinstance(node.func, ast.Name))
-        text = ast.unparse(node.func)
-        return [f"calls {text}"] if odd and text != "get_ipython().system" else []
-    if isinstance(node, ast.Attribute) and node.attr in ATTRIBUTES:
-        text = ast.unparse(node)  # network.modules() is another thing than sys.modules
-        return [f"touches {text}"] if node.attr != "modules" or text == "sys.modules" else []
+    text = ast.unparse(getattr(node, "func", node)) if isinstance(node, TEXTS) else ""
+    match node:
+        case ast.Attribute() | ast.Subscript() if not isinstance(node.ctx, ast.Load):
+            return [f"changes {text}"] if OF_MODULE.fullmatch(text) else []
+        case ast.Import() | ast.ImportFrom():
+            names = [getattr(node, "module", None) or alias.name for alias in node.names]
+            reached = [(name, REACHING_OUT.get(name.split(".")[0])) for name in names]
+            return [f"imports {name} ({reach})" for name, reach in reached if reach]
+        case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)):
+            odd = name in CALLS or text in BUILT_IN
+            return [f"calls {text}"] if odd and text != "get_ipython().system" else []
+        case ast.Attribute(attr=name) if name in ATTRIBUTES:
+            # network.modules() is another thing than sys.modules
+            return [f"touches {text}"] if name != "modules" or text == "sys.modules" else []
     return []
-
-
-def _of_module(target: ast.AST) -> bool:
-    """Tell whether this is an attribute of a module, at any depth."""
-    attribute = isinstance(target, (ast.Attribute, ast.Subscript))
-    while isinstance(target, (ast.Attribute, ast.Subscript)):
-        target = target.value
-    return attribute and isinstance(target, ast.Name) and target.id in MODULES
-
-
-def _import(name: str) -> list[str]:
-    reach = REACHING_OUT.get(name.split(".")[0])
-    return [f"imports {name} ({reach})"] if reach else []

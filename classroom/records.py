@@ -6,15 +6,19 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from classroom.assignment import columns, parts
+from classroom.assignment import columns, parts, settings
 from classroom.collect import Submission
 from classroom.examine import Result, course_file
 from classroom.feedback import page
 from classroom.gradebook import Course, Standing
+from classroom.handout.build import zipped
 from classroom.harmless import some, spreadsheet_cell
 from classroom.interrupt import Interrupts
+from classroom.platforms import ClassList, feedback_name
 from labutils.base.writing import write_whole
 
+DONE, NOTHING = "done", "nothing handed in"  # statuses
+UPLOAD = "upload"  # folder of what the platform takes back
 ALIKE = 3  # solutions that must agree before it is remarked; short ones do by themselves
 LONG = 150  # characters of a solution that do not agree by chance
 
@@ -59,22 +63,16 @@ class Records:
 
     def keep(self, one: Submission, handed_in: str, version: str, result: Result) -> None:
         """Write what came of a submission; marks of an earlier one outlive a failure."""
-        what = {
-            "name": one.name,
-            "number": one.number,
-            "file": one.handed_in_as,
-            "handed_in": handed_in,
-        }
-        latest = {**what, "version": version, **asdict(result)}
+        what = {"name": one.name, "number": one.number, "file": one.handed_in_as}
+        latest = {**what, "handed_in": handed_in, "version": version, **asdict(result)}
         earlier = self.read(one.student).get("graded")
         record = {"latest": latest, "graded": earlier if result.problem else latest}
-        text = json.dumps(record, indent=1).encode()
-        write_whole(self.folder / f"{one.student}.json", lambda file: file.write(text))
+        _write(self.folder / f"{one.student}.json", json.dumps(record, indent=1).encode())
 
 
 def tell(course: Course, records: Records, interrupts: Interrupts) -> None:
-    """Write the feedback pages that are missing, or older than what they show."""
-    released = parts(course_file(course.folder, "release"))
+    """Write the feedback pages that are missing, or older than what they show, and all in a zip."""
+    released, pages = parts(course_file(course.folder, "release")), {}
     for student in records.students():
         interrupts.obey()
         standing, graded = course.standing(student), records.read(student)["graded"]
@@ -87,35 +85,53 @@ def tell(course: Course, records: Records, interrupts: Interrupts) -> None:
             print(f"{student}: no feedback page, since {error.filename} is missing")
             continue
         content = page(graded["name"], notebook, released, standing, told).encode()
-        path = course.page(student)
-        if not path.exists() or path.read_bytes() != content:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(path, lambda file, content=content: file.write(content))
+        pages[feedback_name(student, graded.get("number", ""), graded["file"])] = content
+        _write(course.page(student), content)
+    if pages:
+        _write(course.folder / UPLOAD / "feedback.zip", zipped(pages))
 
 
-def write_grades(course: Course, records: Records) -> Path:
-    """Write grades.csv: a row for each student ever graded, a column for each exercise."""
+def write_grades(course: Course, records: Records, class_list: ClassList | None = None) -> Path:
+    """Write grades.csv: a row for each student ever graded, a column for each exercise.
+
+    With a class list, also a row for each who handed in nothing; and the list, to be uploaded,
+    with the grades that are done.
+    """
     titles = list(columns(parts(course_file(course.folder, "release"))))
     everyone = {student: records.read(student) for student in records.students()}
+    about = {s: (r["latest"].get("number", ""), r["latest"]["name"]) for s, r in everyone.items()}
     remarks = _alike({s: r["graded"] for s, r in everyone.items() if r.get("graded")})
+    listed, why, missing = class_list.match(about) if class_list else ({}, {}, [])
     table = [["student", "number", "name", *titles, "total", "status", "remarks", "file"]]
+    grades = {}
     for student, record in everyone.items():
         latest, standing = record["latest"], course.standing(student)
         known = standing.by_exercise() if standing else {}
         points = [_number(known.get(title)) for title in titles]
         total = _number(sum(filter(None, known.values()))) if standing else ""
-        noted = [*latest["remarks"], *remarks.get(student, [])]
+        noted = [*latest["remarks"], *remarks.get(student, []), *filter(None, [why.get(student)])]
         status = _status(record, standing)
-        about = [student, latest.get("number", ""), latest["name"]]
-        row = [*about, *points, total, status, "; ".join(noted), latest["file"]]
-        table.append([spreadsheet_cell(value) for value in row])
+        if status == DONE and student in listed:
+            grades[listed[student]] = total
+        row = [student, *about[student], *points, total, status, "; ".join(noted), latest["file"]]
+        table.append(row)
+    no_points = [""] * (len(titles) + 1)
+    table += [["", one.number, one.name, *no_points, NOTHING, "", ""] for one in missing]
     text = io.StringIO()
-    csv.writer(text).writerows(table)
-    path = course.folder / "grades.csv"
+    csv.writer(text).writerows([map(spreadsheet_cell, row) for row in table])
     # With a mark at the beginning, since without it Excel reads names in another alphabet.
-    write_whole(path, lambda file: file.write(text.getvalue().encode("utf-8-sig")))
-    _sum_up(table)
-    return path
+    _write(course.folder / "grades.csv", text.getvalue().encode("utf-8-sig"))
+    if class_list and (filled := class_list.filled(grades)):
+        _write(course.folder / UPLOAD / class_list.path.name, filled)
+    _sum_up(table, why)
+    return course.folder / "grades.csv"
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a file whole, if it says something else than it did."""
+    if not path.exists() or path.read_bytes() != content:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, lambda file: file.write(content))
 
 
 def _number(points: float | None) -> str:
@@ -130,9 +146,7 @@ def _status(record: dict, standing: Standing | None) -> str:
     if not standing or not standing.complete:
         return "needs marking"
     missing = record["latest"].get("unanswered", [])
-    return "done" + (
-        f", but no cell answers {some(missing)}: look into the file" if missing else ""
-    )
+    return DONE + (f", but no cell answers {some(missing)}: look into the file" if missing else "")
 
 
 def _alike(graded: dict[str, dict]) -> dict[str, list[str]]:
@@ -157,7 +171,7 @@ def _alike(graded: dict[str, dict]) -> dict[str, list[str]]:
 
 
 def _design(one: dict) -> str:
-    return one["solutions"].get("ex8-solution", "")
+    return one["solutions"].get(settings().network["cell"], "")
 
 
 def _shared(one: dict, two: dict) -> int:
@@ -166,12 +180,13 @@ def _shared(one: dict, two: dict) -> int:
     return sum(len(code) > LONG and code == two["solutions"].get(name) for name, code in solutions)
 
 
-def _sum_up(table: list[list[str]]) -> None:
-    place = table[0].index("status")
-    for kind in ("done", "needs marking", "not graded"):
-        rows = [row for row in table[1:] if row[place].startswith(kind)]
-        if rows:
-            print(f"{kind}: {len(rows)}")
-    for row in table[1:]:
-        if row[place].startswith("not graded"):
-            print(f"  {row[0]}: {row[place]}")
+def _sum_up(table: list[list[str]], why: dict[str, str]) -> None:
+    status = [row[table[0].index("status")] for row in table[1:]]
+    for kind in (DONE, "needs marking", "not graded", NOTHING):
+        if count := sum(text.startswith(kind) for text in status):
+            print(f"{kind}: {count}")
+    for (student, *_), text in zip(table[1:], status, strict=True):
+        if text.startswith("not graded"):
+            print(f"  {student}: {text}")
+    for student, sentence in why.items():
+        print(f"  {student}: {sentence}")

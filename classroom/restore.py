@@ -124,6 +124,7 @@ def _recognise(notebook: NotebookNode, released: list[Part]) -> tuple[list[str],
     known = {part.name: part for part in released}
     kind_of = {"text": "markdown", "answer": "markdown"}
     owner = {f: part.name for part in released if part.kind == "solution" for f in part.functions}
+    given = {part.source.strip(): part.name for part in reversed(released)}
     names, remarks, stripped = [""] * len(notebook.cells), [], []
 
     def claim(place: int, name: str) -> bool:
@@ -138,15 +139,13 @@ def _recognise(notebook: NotebookNode, released: list[Part]) -> tuple[list[str],
         name = meta.get("grade_id") if isinstance(meta, dict) else None
         if isinstance(name, str) and name in known and not claim(place, name):
             remarks.append(f"{name} is there twice; the first counts as the original")
-    for place, cell in enumerate(notebook.cells):
-        if not names[place] and claim(place, str(cell.get("id"))):
-            stripped.append(names[place])
-    given = {part.source.strip(): part.name for part in reversed(released)}
-    for place, cell in enumerate(notebook.cells):
-        if not names[place] and claim(place, given.get(cell.source.strip(), "")):
-            stripped.append(names[place])
-        functions = defined(cell.source) if cell.cell_type == "code" else ()
-        stripped += [owner[f] for f in functions if f in owner and claim(place, owner[f])]
+    for way in (
+        lambda cell: [str(cell.get("id"))],
+        lambda cell: [given.get(cell.source.strip()), *map(owner.get, defined(cell.source))],
+    ):
+        for place, cell in enumerate(notebook.cells):
+            ways = () if names[place] else way(cell)
+            stripped += [name for name in ways if claim(place, name)]
     for before, answer, after in zip(released, released[1:], [*released[2:], None], strict=False):
         if answer.kind == "answer" and answer.name not in names and before.name in names:
             begin = names.index(before.name) + 1

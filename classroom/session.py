@@ -83,7 +83,7 @@ class Session:
             try:
                 self._exchange(b"", self.limits.start)
             except Lost as loss:
-                raise RuntimeError(f"The sandbox did not start: its process {loss}.") from None
+                raise ChildProcessError(f"The sandbox did not start: its process {loss}.") from None
             self._run_again()
 
     def _run_again(self) -> None:
@@ -159,5 +159,6 @@ def _attempt(answer: dict) -> Attempt:
         unpack(answer.get("result")),
         attempted=answer.get("attempted", True) is not False,
         changed_input=answer.get("changed_input") is True,
+        shared=str(answer.get("shared", ""))[:200],
         borrowed=tuple(str(name)[:40] for name in answer.get("borrowed", ())[:9]),
     )

@@ -3,10 +3,8 @@
 import html
 from pathlib import Path
 
+from latex2mathml.converter import convert
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
-
-EM = 100  # of a drawn formula's units
-PEN = {1: "M", 2: "L", 3: "Q", 4: "C", 79: "Z"}  # matplotlib's codes and those of SVG
 
 
 def web_page(title: str, style: Path, body: str, safe: str = "") -> str:
@@ -32,12 +30,12 @@ def typeset(text: str, *, draw: bool = True) -> str:
     Parameters
     ----------
     draw : False shows the TeX of formulas instead. Drawing what a student wrote would let a
-        student find out how matplotlib's parser can be brought to a stop
+        student find out how a parser can be brought to a stop
 
     Raises
     ------
     ValueError
-        A formula to be drawn has something that matplotlib's mathtext does not know.
+        A formula to be drawn has something that is not known.
 
     >>> typeset("**Half** of it")
     '<p><strong>Half</strong> of it</p>\n'
@@ -47,40 +45,20 @@ def typeset(text: str, *, draw: bool = True) -> str:
     return MarkdownWithMath(renderer=_Typesetter(draw)).render(text)
 
 
-def formula(tex: str) -> str:
-    r"""Draw a formula: a page that loads nothing cannot set TeX.
+def formula(tex: str, display: str = "inline") -> str:
+    """Return TeX as MathML, which browsers draw by themselves; ValueError if it is none.
 
-    >>> formula(r"\frac{1}{2}")[:26]
-    '<svg class="formula" role='
+    >>> formula("x")[-30:]
+    '<mrow><mi>x</mi></mrow></math>'
     """
-    from matplotlib import rc_context
-    from matplotlib.textpath import TextPath
-
-    line = " ".join(tex.split())
     try:
-        with rc_context({"mathtext.fontset": "stix"}):
-            path = TextPath((0, 0), f"${line}$", size=EM)
-    except ValueError as error:
-        raise ValueError(
-            f"The formula {line!r} cannot be drawn for the printed tasks: write it with what "
-            "matplotlib's mathtext knows."
-        ) from error
-    steps = path.iter_segments(simplify=False, curves=True)
-    drawn = " ".join(PEN[code] + _points(numbers, code) for numbers, code in steps)
-    left, bottom, right, top = path.get_extents().extents
-    return (
-        f'<svg class="formula" role="img" aria-label="{html.escape(line)}" '
-        f'viewBox="{left:.0f} {-top:.0f} {right - left:.0f} {top - bottom:.0f}" '
-        f'style="width:{(right - left) / EM:.2f}em; vertical-align:{bottom / EM:.2f}em">'
-        f'<path d="{drawn}"/></svg>'
-    )
-
-
-def _points(numbers: list[float], code: int) -> str:
-    if PEN[code] == "Z":
-        return ""
-    signs = (1, -1) * len(numbers)  # down is up in SVG
-    return " ".join(f"{sign * number:.1f}" for sign, number in zip(signs, numbers, strict=False))
+        drawn = convert(tex, display=display)
+    except Exception:  # of many kinds
+        drawn = "\\"
+    if "\\" in drawn:  # a command that stayed what it was
+        line = " ".join(tex.split())
+        raise ValueError(f"The formula {line!r} cannot be drawn: write it with usual TeX commands.")
+    return drawn
 
 
 class _Typesetter(IPythonRenderer):
@@ -97,11 +75,7 @@ class _Typesetter(IPythonRenderer):
         return super().heading(text, level, **attributes)
 
     def block_math(self, body: str) -> str:
-        large = body.replace(r"\frac", r"\dfrac")  # as TeX has it in a line of its own
-        return f'<div class="display">{self._drawn(large)}</div>'
+        return self.inline_math(body, "block")
 
-    def inline_math(self, body: str) -> str:
-        return self._drawn(body)
-
-    def _drawn(self, tex: str) -> str:
-        return formula(tex) if self._draw else f"<code>{html.escape(tex)}</code>"
+    def inline_math(self, body: str, display: str = "inline") -> str:
+        return formula(body, display) if self._draw else f"<code>{html.escape(body)}</code>"

@@ -47,15 +47,18 @@ try:
     from labutils.look.guesses import guess, guesses
     from labutils.look.recovery_explorer import recovery_explorer
     from labutils.prune.filters import filter_scores, keep_filters, prune_filters
+    from labutils.prune.repair import repair
     from labutils.prune.steps import (
         cubic_amount,
         prune_iteratively,
         rising_amounts,
         train_sparse,
     )
+    from labutils.prune.surgeon import prune_obs, prune_wanda
     from labutils.prune.weights import (
         magnitude_mask,
         prune_magnitude,
+        prune_n_of_m,
         prune_random,
         sensitivity,
         sparsity,
@@ -63,7 +66,7 @@ try:
     from labutils.study.comparison import compare
     from labutils.study.findings import paired_latency, pareto_front, report, verdict
     from labutils.study.measurement import measure
-    from labutils.study.methods import prune_and_tune, train_from_scratch
+    from labutils.study.methods import prune_and_repair, prune_and_tune, train_from_scratch
     from labutils.study.tables import load_comparison
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(

@@ -35,7 +35,8 @@ from labutils.checks.design import MIME
 from labutils.device import load_smallest
 
 MARKER = re.compile(r"^\s*### (BEGIN|END) SOLUTION\n?", re.MULTILINE)
-POINTS = {f"exercise {n}": p for n, p in enumerate((10, 12, 12, 12, 10, 14, 12, 10), 1)}
+# Of Exercise 8, what the model solution's network earns: better ones earn more.
+POINTS = {f"exercise {n}": p for n, p in enumerate((10, 12, 12, 12, 10, 14, 12, 8.1), 1)}
 EVERY_MARK = """
     select student_id, base_cell.name, grade.auto_score, grade.manual_score from grade
     join submitted_notebook on grade.notebook_id = submitted_notebook.id
@@ -377,7 +378,7 @@ for name, do in tried.items():
 """
 HTML = """\
 <script>window.hacked = true</script> <img src="x" onerror="window.hacked = true">
-[look](javascript:hack()) $<script>window.hacked = true</script>$
+[look](javascript:hack()) https://ads.example $<script>window.hacked = true</script>$
 """
 FORGES = """\
 import json, os
@@ -424,10 +425,13 @@ USUAL = {
         lambda desk: made_anew(
             desk, network=SHIPPED,
             ex2_solution=function(*MASK, "return lab.magnitude_mask(weight, amount)"),
+            ex6_solution=desk.solutions["ex6-solution"].replace(
+                "return slim", "slim.fc2 = network.fc2\n    return slim"),
         ),
         remarks=("ex2-solution calls magnitude_mask of labutils",
                  "the network is models/smallest/simple_cnn_99.0.pth"),
         told=("that is there to go on with: write the function yourself",
+              "fc2.weight is the given network's fc2.weight",
               "This network came with labutils"),
     ),
     "borrows in disguise": Student(

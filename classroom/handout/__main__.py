@@ -2,7 +2,7 @@
 
     python -m classroom.handout [--out FOLDER]
 
-Writes eai-lab2-handout.zip (the assignment without its solutions, the lessons and all they need),
+Writes NAME-handout.zip (the assignment without its solutions, the lessons and all they need),
 handout.html (the tasks, to be printed) and, where there is a browser to print with, handout.pdf.
 """
 
@@ -12,21 +12,28 @@ import sys
 import zipfile
 from pathlib import Path
 
-from classroom.assignment import PROJECT
-from classroom.handout.build import build
-from classroom.handout.paper import print_page
+DIST = Path(__file__).resolve().parents[2] / "dist"
 
 
 def main() -> None:
     """Read the command line, build, and say what was made."""
     told = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    told.add_argument("--out", type=Path, default=PROJECT / "dist", help="folder to write into")
+    told.add_argument("--out", type=Path, default=DIST, help="folder to write into")
     given = told.parse_args()
     try:
+        from classroom.handout.build import build
+        from classroom.handout.paper import print_page
+
         archive, page = build(given.out)
         print(_described(archive), page, sep="\n")
         print(print_page(page))
-    except (OSError, ValueError, RuntimeError, ImportError) as error:
+    except ModuleNotFoundError as error:
+        missing = error.name.partition(".")[0]
+        sys.exit(
+            f"{missing} is not installed: install the extra [teacher]: "
+            "pip install --editable '.[teacher]'"
+        )
+    except (OSError, ValueError, RuntimeError) as error:
         sys.exit(str(error))
 
 

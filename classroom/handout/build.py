@@ -9,11 +9,12 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
-from classroom.assignment import NAME, PROJECT, SOURCE, parts
+from classroom.assignment import NAME, PROJECT, SOURCE, settings
+from classroom.examine import Result, course_file, examine
 from classroom.handout import contents, leaks, sheet
+from classroom.sandbox import Limits
 from labutils.base.writing import write_whole
 
-TOP = "eai-lab2"  # the one folder in the zip file
 HERE = Path(__file__).parent
 OWN_FILES = {"README.md": HERE / "for_students.md", "Makefile": HERE / "for_students.mk"}
 
@@ -31,23 +32,24 @@ def build(out: Path, project: Path = PROJECT) -> tuple[Path, Path]:
     Raises
     ------
     ValueError
-        A file of the handout would give solutions away, a formula cannot be drawn, or a cell of
-        the assignment has no name.
+        A file of the handout would give solutions away, a formula cannot be drawn, a cell of the
+        assignment has no name, or a check is not right for the solution.
     FileNotFoundError, NotADirectoryError, PermissionError
         Something of the project is missing, or `out` cannot be written.
     ModuleNotFoundError, RuntimeError
         nbgrader is not installed, or refuses the assignment.
     """
     _make_writable(out)
-    source = project / SOURCE.relative_to(PROJECT)
-    packed = contents.read(project)
-    notebook = students_version(source)
+    top, packed = settings().handout, contents.read(project)
+    notebook = students_version(SOURCE)
     packed[f"{NAME}.ipynb"] = (nbformat.writes(notebook) + "\n").encode()
-    packed |= {name: path.read_bytes() for name, path in OWN_FILES.items()}
-    leaks.refuse(packed, leaks.secrets(nbformat.read(source, as_version=4)))
-    whole = _zipped({f"{TOP}/{name}": content for name, content in packed.items()})
+    for name, path in OWN_FILES.items():
+        text = path.read_text("utf-8").replace("NOTEBOOK", NAME)
+        packed[name] = text.replace("TITLE", sheet.title(notebook)).encode()
+    leaks.refuse(packed, leaks.secrets(nbformat.read(SOURCE, as_version=4)))
+    whole = zipped({f"{top}/{name}": content for name, content in packed.items()})
     page = sheet.page(notebook).encode()
-    written = out / f"{TOP}-handout.zip", out / "handout.html"
+    written = out / f"{top}-handout.zip", out / "handout.html"
     for path, content in zip(written, (whole, page), strict=True):
         write_whole(path, lambda file, content=content: file.write(content))
     return written
@@ -57,33 +59,38 @@ def students_version(source: Path) -> NotebookNode:
     """Return the assignment as nbgrader releases it: no solutions, no hidden tests, no outputs."""
     if not source.is_file():
         raise FileNotFoundError(f"The assignment {source} is missing: bring it back.")
-    parts(source)
-    try:
-        from classroom.examine import course_file
-        from classroom.gradebook import Course
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            f"{error.name.partition('.')[0]} is not installed: install the extra [teacher]: "
-            "pip install --editable '.[teacher]'",
-            name=error.name,
-        ) from error
+    from classroom.gradebook import Course  # which needs nbgrader
+
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         Course(Path(folder)).prepare(source)
         notebook = nbformat.read(course_file(Path(folder), "release"), as_version=4)
+        _prove(examine(source.read_bytes(), Path(folder), Limits(**settings().limits), unsafe=True))
     notebook.metadata.get("language_info", {}).pop("version", None)  # of whoever ran it last
     return notebook
 
 
-def _zipped(files: Mapping[str, bytes]) -> bytes:
-    """Return a zip file: sorted names, one time, one mode; the same with every clock and umask."""
+def _prove(result: Result) -> None:
+    """Raise ValueError where the teacher's own solution is not right for a check."""
+    failed = {name: mark for name, mark in result.marks.items() if mark.outcome != "right"}
+    why = next((f"{name} says\n{mark.text}\n" for name, mark in failed.items()), result.problem)
+    if why:
+        raise ValueError(
+            f"The solution in {SOURCE} does not pass its own checks: {why}. A check may use "
+            "functions that a solution defines, called without keywords and with plain data or "
+            "tensors, what it makes or imports itself, and lab, checks, torch and digits."
+        )
+
+
+def zipped(files: Mapping[str, bytes]) -> bytes:
+    """Return a zip file, the same with every clock and umask; what begins with #! can be run."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for name in sorted(files):
             entry = zipfile.ZipInfo(name)  # of the beginning of 1980
             entry.create_system = 3  # Unix, on Windows too
-            entry.external_attr = 0o100644 << 16
-            entry.compress_type = zipfile.ZIP_DEFLATED
-            archive.writestr(entry, files[name], compresslevel=9)
+            mode = 0o100755 if files[name].startswith(b"#!") else 0o100644
+            entry.external_attr = mode << 16
+            archive.writestr(entry, files[name], zipfile.ZIP_DEFLATED, 9)
     return buffer.getvalue()
 
 

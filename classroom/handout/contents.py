@@ -20,16 +20,17 @@ PACKED = (
 MADE = ("__pycache__", "*.pyc", "*-ubyte", "*.partial", "*.lock", ".*")  # never handed out
 
 
-def read(project: Path) -> dict[str, bytes]:
-    """Return the files of the handout, from their path in the project to their content.
+def read(project: Path, wanted: tuple[str, ...] | None = None) -> dict[str, bytes]:
+    """Return the files of the handout, or others wanted, from their path to their content.
 
     In a clone these are the files that git tracks, or would: files that are ignored stay out,
     and new ones are named. Elsewhere all files are taken that no program made. FileNotFoundError
     if one is not there.
     """
-    known = list(_in_git(project) or _in_folders(project))
-    names = sorted(name for name in known if _packed(name))
-    for pattern in PACKED:
+    wanted = wanted or PACKED
+    known = list(_in_git(project, wanted) or _in_folders(project, wanted))
+    names = sorted(name for name in known if _packed(name, wanted))
+    for pattern in wanted:
         if not any(fnmatchcase(name, pattern) for name in names):
             raise FileNotFoundError(
                 f"{pattern} is missing in {project}: bring it back with git, or unpack it again."
@@ -37,9 +38,9 @@ def read(project: Path) -> dict[str, bytes]:
     return {name: _content(project, name) for name in names}
 
 
-def _packed(name: str) -> bool:
+def _packed(name: str, wanted: tuple[str, ...]) -> bool:
     made = any(fnmatchcase(part, p) for part in PurePosixPath(name).parts for p in MADE)
-    return not made and any(fnmatchcase(name, pattern) for pattern in PACKED)
+    return not made and any(fnmatchcase(name, pattern) for pattern in wanted)
 
 
 def _content(project: Path, name: str) -> bytes:
@@ -52,13 +53,13 @@ def _content(project: Path, name: str) -> bytes:
         ) from None
 
 
-def _in_git(project: Path) -> list[str]:
+def _in_git(project: Path, wanted: tuple[str, ...]) -> list[str]:
     """Return what git tracks or would; nothing where there is no git or no clone."""
     if not (project / ".git").exists():
         return []
     tracked = _git_files(project, "--cached")
     new = _git_files(project, "--others", "--exclude-standard")
-    unexpected = [name for name in new if _packed(name)]
+    unexpected = [name for name in new if _packed(name, wanted)]
     if unexpected:
         print(f"Packed, though not in git yet: {some(unexpected)}")
     return [*tracked, *new]
@@ -73,8 +74,8 @@ def _git_files(project: Path, *options: str) -> list[str]:
     return [name for name in process.stdout.decode().split("\0") if name]
 
 
-def _in_folders(project: Path) -> Iterator[str]:
-    for top in {PurePosixPath(pattern).parts[0] for pattern in PACKED}:
+def _in_folders(project: Path, wanted: tuple[str, ...]) -> Iterator[str]:
+    for top in {PurePosixPath(pattern).parts[0] for pattern in wanted}:
         for path in [project / top, *(project / top).rglob("*")]:
             if path.is_file():
                 yield path.relative_to(project).as_posix()

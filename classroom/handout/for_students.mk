@@ -5,7 +5,7 @@ BIN := .venv/bin
 
 .PHONY: lab
 lab: .venv/ready    ## install what is missing, then open the assignment
-	$(BIN)/jupyter lab lab2_pruning.ipynb $(ARGS)
+	$(BIN)/jupyter lab NOTEBOOK.ipynb $(ARGS)
 
 .venv/ready: pyproject.toml
 	$(PYTHON) -m venv .venv

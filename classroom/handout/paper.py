@@ -5,11 +5,7 @@ from pathlib import Path
 
 from labutils.base.writing import write_whole
 
-FOOTER = (
-    '<div style="font: 8px Helvetica, Arial, sans-serif; width: 100%; text-align: center">'
-    '<span class="title"></span> · <span class="pageNumber"></span> / '
-    '<span class="totalPages"></span></div>'
-)
+BY_HAND = "or print the page by hand."
 
 
 def print_page(page: Path) -> str:
@@ -23,10 +19,7 @@ def print_page(page: Path) -> str:
     try:
         from playwright.sync_api import Error, sync_playwright
     except ModuleNotFoundError:
-        return (
-            f"no {target.name}: Playwright is not installed: pip install playwright, or print the "
-            "page by hand."
-        )
+        return f"no {target.name}: Playwright is not installed: pip install playwright, {BY_HAND}"
     # Debian's, or else Playwright's own.
     found = shutil.which("chromium") or shutil.which("chromium-browser")
     try:
@@ -34,18 +27,9 @@ def print_page(page: Path) -> str:
             browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
             sheet = browser.new_context(offline=True).new_page()
             sheet.set_content(page.read_text(encoding="utf-8"))
-            content = sheet.pdf(
-                prefer_css_page_size=True,
-                display_header_footer=True,
-                header_template="<span></span>",
-                footer_template=FOOTER,
-                tagged=True,
-                outline=True,
-            )
+            content = sheet.pdf(prefer_css_page_size=True, tagged=True, outline=True)
     except Error:
-        return (
-            f"no {target.name}: no Chromium that prints: `apt install chromium` or `playwright "
-            "install chromium` gets one, or print the page by hand."
-        )
+        some = "`apt install chromium` or `playwright install chromium` gets one"
+        return f"no {target.name}: no Chromium that prints: {some}, {BY_HAND}"
     write_whole(target, lambda file: file.write(content))
     return str(target)

@@ -18,9 +18,14 @@ def page(notebook: NotebookNode) -> str:
     """
     parts = "\n".join(filter(None, map(_part, notebook.cells)))
     kept_together = filter(str.strip, re.split(r"(?=<h2)|(?<=</pre></div>)", parts))
-    title = re.search(r"^# (.+)$", notebook.cells[0].source, re.MULTILINE)
     sections = (f"<section>\n{section.strip()}\n</section>\n" for section in kept_together)
-    return web_page(title[1] if title else "The tasks", STYLE, "".join(sections))
+    return web_page(title(notebook), STYLE, "".join(sections)).replace("TITLE", title(notebook), 1)
+
+
+def title(notebook: NotebookNode) -> str:
+    """Return the heading of the first cell."""
+    found = re.search(r"^# (.+)$", notebook.cells[0].source, re.MULTILINE)
+    return found[1] if found else "The tasks"
 
 
 def _part(cell: NotebookNode) -> str:

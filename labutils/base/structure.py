@@ -18,6 +18,7 @@ LAYERS: dict[str, type[nn.Module]] = {
     layer.__name__: layer
     for layer in (
         *(nn.Conv2d, nn.Linear, nn.Flatten, nn.Softmax, nn.LogSoftmax),
+        *(nn.GroupNorm, nn.LayerNorm, nn.PixelUnshuffle),
         *ONE_FOR_EACH_CHANNEL,
         *SAME_FOR_EVERY_CHANNEL,
     )

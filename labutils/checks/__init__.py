@@ -12,6 +12,7 @@ Exercise 2, magnitude_mask: wrong
 from labutils.checks.design import design_network, design_points
 from labutils.checks.filters import filter_norms, filters_to_keep, removal_case, remove_filters
 from labutils.checks.masks import global_masks, magnitude_mask
+from labutils.checks.real import real_scan
 from labutils.checks.scan import choose_amounts, scan_case, sensitivity_scan
 from labutils.checks.sizes import sparsity_and_bytes, with_zeros
 from labutils.checks.tuning import tune, tuning_case

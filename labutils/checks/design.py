@@ -26,17 +26,17 @@ from labutils.fit.evaluation import evaluate
 TITLE = "Exercise 8, design_network"
 MIME = "application/vnd.eai-lab.network+json"  # under this kind the network lies in the notebook
 POINTS, ENOUGH = 10, 0.988
-NO_POINTS, ALL_POINTS = 100_000, 20_000  # bytes
+NO_POINTS, ALL_POINTS = 100_000, 12_500  # bytes
 
 
 def design_points(accuracy: float, size: int) -> float:
     """Return the points for an accuracy on the validation split and a size in bytes.
 
-    10 up to 20,000 bytes, 0 from 100,000 bytes on, and in between equal points for equal
-    ratios of bytes; 0 below an accuracy of 98.8%.
+    0 from 100,000 bytes on, a third of 10 more for each halving, and all 10 up to 12,500
+    bytes; 0 below an accuracy of 98.8%.
 
-    >>> design_points(0.99, 20_000), design_points(0.99, 44_721), design_points(0.98, 20_000)
-    (10.0, 5.0, 0.0)
+    >>> design_points(0.99, 12_500), design_points(0.99, 50_000), design_points(0.98, 12_500)
+    (10.0, 3.3, 0.0)
     """
     if accuracy < ENOUGH:
         return 0.0
@@ -103,7 +103,7 @@ def _measure(network: object, split: Split) -> tuple[float, int]:
     if network is None:
         raise Wrong("a network", "None", "design_network ends without a `return`")
     if not isinstance(network, nn.Module):
-        known = "a SimpleCNN of any widths, or an nn.Sequential of PyTorch's layers"
+        known = "a SimpleCNN of any widths, or an nn.Sequential of the layers listed in the task"
         raise Wrong(known, network, held_by_torch(network))
     for name, tensor in network.state_dict().items():
         # BatchNorm counts its batches in an integer.

@@ -13,7 +13,7 @@ from labutils.prune.filters import keep_filters
 
 
 @exercise(5, lambda: [
-    (torch.tensor([[[[1.0, -2.0]]], [[[0.0, 0.5]]], [[[-3.0, -4.0]]]]),),
+    (torch.tensor([[1.0, -2.0], [0.0, 0.5], [-3.0, -4.0]])[..., None, None],),
     (torch.randn(6, 4, 3, 3, generator=torch.Generator().manual_seed(2)),),
 ], ("filter_scores", "prune_filters"))  # fmt: skip
 def filter_norms(result: object, weight: Tensor) -> None:
@@ -31,7 +31,7 @@ def filter_norms(result: object, weight: Tensor) -> None:
             "that is one number for the layer; one for each filter is asked for":
                 lambda: size.sum(),
             "keep a flat list of norms, without dimensions of size 1":
-                lambda: expected.view(-1, 1, 1, 1),
+                lambda: expected.view(result.shape),
         }))  # fmt: skip
     expect_tensor(result, expected.shape, torch.float32)
     if not same(result, expected):
@@ -52,9 +52,10 @@ def filter_norms(result: object, weight: Tensor) -> None:
     (torch.tensor([9.0, 0.5, 7.0, 8.0, 1.0]), 0.3),
     (torch.tensor([3.0, 1.0, 2.0, 4.0]), 0.0),
     (torch.tensor([3.0, 1.0, 2.0]), 1.0),
+    (torch.tensor([2.0, 1.0, 2.0, 3.0]), 0.5),
 ], ("prune_filters", "keep_filters"))  # fmt: skip
 def filters_to_keep(result: object, norms: Tensor, amount: float) -> None:
-    """Judge the indices, rising, of the filters with the largest norms; one stays always."""
+    """Judge the indices, rising, of the filters with the largest norms; of equal ones, any."""
     total, exact = len(norms), amount * len(norms)
     count = max(1, total - round(exact))
     order = norms.argsort(descending=True, stable=True)
@@ -64,11 +65,16 @@ def filters_to_keep(result: object, norms: Tensor, amount: float) -> None:
         raise Wrong(f"indices: {show(expected)}", result, mask)
     if torch.is_tensor(result) and result.numel() != count:
         got, wanted = result.numel(), f"{count} {'index' if count == 1 else 'indices'}"
+        ties = "takes all equal norms or none; rank them, and cut by position"
         raise Wrong(wanted, f"{got}: {show(result)}", likely(got, {
             "the layer is empty: at least one filter stays, even for amount 1": lambda: 0,
             "that many are removed, not kept": lambda: round(exact),
             "k is rounded down: round(amount * n) filters go": lambda: total - math.floor(exact),
             "k is rounded up: round(amount * n) filters go": lambda: total - math.ceil(exact),
+            f"ties keep too many: `>=` a threshold {ties}":
+                lambda: int((norms >= norms[order[count - 1]]).sum()),
+            f"ties keep too few: `>` a threshold {ties}":
+                lambda: int((norms > norms[order[count]]).sum()),
         }))  # fmt: skip
     expect_tensor(result, expected.shape, torch.int64, "indices are integers, int64")
     if not 0 <= int(result.min()) <= int(result.max()) < total:

@@ -10,6 +10,7 @@ from torch import nn
 from labutils.base.digits import Split, load_mnist
 from labutils.base.files import load_pretrained
 from labutils.base.layers import prunable_layers
+from labutils.checks.plain import Foreign
 from labutils.checks.verdict import Wrong, exercise, likely, show, show_keys, show_with_type
 from labutils.fit.evaluation import evaluate
 from labutils.prune.weights import prune_magnitude
@@ -34,7 +35,7 @@ def sensitivity_scan(result: object, network: nn.Module, amounts: Floats, split:
         hint = f"{', '.join(sorted(set(layers) - set(result)))} was not scanned" if missing else ""
         raise Wrong(f"a dict with the keys {layers}", show_keys(result), hint)
     for name, found in result.items():
-        if not isinstance(found, list) or not all(type(a) in (int, float) for a in found):
+        if not isinstance(found, (list, tuple)) or {type(a) for a in found} - {int, float}:
             raise Wrong(f"a list of {len(amounts)} floats for {name}", *_no_floats(found))
         if len(found) != len(amounts):
             raise Wrong(f"{len(amounts)} accuracies for {name}", f"{len(found)}: {show(found)}")
@@ -49,11 +50,13 @@ def sensitivity_scan(result: object, network: nn.Module, amounts: Floats, split:
 
 def _no_floats(found: object) -> tuple[str, str]:
     """Tell what came instead of a list of floats; a tensor looks like one."""
-    if torch.is_tensor(found):
+    if torch.is_tensor(found) or found == Foreign("ndarray"):
         return show_with_type(found), "make a list of it with .tolist()"
-    if isinstance(found, list) and any(map(torch.is_tensor, found)):
+    parts = found if isinstance(found, (list, tuple)) else ()
+    if any(map(torch.is_tensor, parts)):
         return f"a list of tensors: {show(found)}", "take the numbers out with .item()"
-    return show(found), ""
+    whole = Foreign("Evaluation") in parts
+    return show(found), "lab.evaluate returns more than that: take its .accuracy" if whole else ""
 
 
 def _measure(networks: Iterable[nn.Module], split: Split) -> list[float]:
@@ -91,7 +94,8 @@ def _close(one: list[float], other: list[float], split: Split) -> bool:
 
 def _choice_cases() -> list[tuple]:
     scan = {"conv1": [0.75, 0.5, 0.25], "fc1": [1.0, 0.96875, 0.875], "fc2": [0.9, 0.99, 0.2]}
-    return [(scan, [0.25, 0.5, 0.75], 1.0, allowed_drop) for allowed_drop in (0.0625, 0.125, 0.0)]
+    low = ({"fc1": [0.3125, 0.25]}, [0.5, 0.75], 0.5, 0.25)
+    return [*((scan, [0.25, 0.5, 0.75], 1.0, drop) for drop in (0.0625, 0.125, 0.0)), low]
 
 
 @exercise(4, _choice_cases)
@@ -102,7 +106,9 @@ def choose_amounts(
     if not isinstance(result, dict) or set(result) != set(scan):
         raise Wrong(f"a dict with the keys {list(scan)}", show_keys(result))
     if not all(type(amount) in (int, float) for amount in result.values()):
-        raise Wrong("a float for each layer", result)
+        tensors = any(map(torch.is_tensor, result.values()))
+        hint = "take the numbers out with .item()" if tensors else ""
+        raise Wrong("a float for each layer", result, hint)
     drops = [[dense_accuracy - accuracy for accuracy in scan[name]] for name in scan]
 
     def passed(allowed: float) -> list[int]:
@@ -121,6 +127,8 @@ def choose_amounts(
         raise Wrong(expected, result, likely(got, {
             "a layer that fails at a smaller amount passed later by luck: stop at the first "
             "failure": lambda: chosen([lucky(found) for found in drops]),
+            "allowed_drop is no share of the dense accuracy: it is subtracted":
+                lambda: chosen(passed(allowed_drop * dense_accuracy)),
             "a loss of just allowed_drop is still allowed":
                 lambda: chosen(passed(allowed_drop - 1e-9)),
             "that is the first amount that fails; the last one before it is asked for":

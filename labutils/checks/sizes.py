@@ -34,11 +34,11 @@ def with_zeros(widths: tuple[int, int, int], seed: int, share: float = 0.8) -> S
 def sparsity_and_bytes(result: object, network: nn.Module) -> None:
     """Judge a pair: the share of weights that are zero, and the bytes without them."""
     if not isinstance(result, (tuple, list)) or len(result) != 2:
-        raise Wrong("a pair (sparsity, bytes)", result)
+        raise Wrong("a pair (sparsity, bytes), a float and an int", show_with_type(result))
     wanted = ((float, "a float for the sparsity"), (int, "an int for the bytes"))
     for value, (kind, text) in zip(result, wanted, strict=True):
         if type(value) not in (int, kind):
-            hint = "bytes are whole: math.ceil(n / 8)" if isinstance(value, float) else ""
+            hint = "bytes are whole, an int: math.ceil(n / 8)" if isinstance(value, float) else ""
             if torch.is_tensor(value):
                 hint = "take the number out of the tensor with .item()"
             raise Wrong(text, show_with_type(value), hint)

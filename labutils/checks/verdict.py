@@ -59,6 +59,7 @@ class Attempt:
     where: str = ""  # the line that raised it
     attempted: bool = True  # False where the function is still the stub
     changed_input: bool = False  # whether what it was given is no longer what it was
+    shared: str = ""  # says which tensor of its network is also another's
     borrowed: tuple[str, ...] = ()  # functions of labutils that it called, but was to do without
 
 
@@ -109,6 +110,10 @@ class Exercise:
                 copied = "work on a copy: tensor.clone(), copy.deepcopy(network)"
                 left = "what the function was given is left as it was"
                 raise Wrong(left, "it was changed in place", copied)
+            if found.shared:
+                own = "tensors of its own: whoever changes one changes no other"
+                copied = "copy what stays the same too: tensor.clone(), copy.deepcopy(layer)"
+                raise Wrong(own, found.shared, copied)
         except Wrong as verdict:
             raise CheckFailed(self.title, "wrong", input=given, **verdict.lines) from None
 
@@ -168,7 +173,24 @@ def attempt(
             return Attempt(attempted=False)
         return Attempt(error=type(error).__name__ + (f": {said}" if said else ""), where=where)
     changed = not same(given, arguments, exactly=True)
-    return Attempt(plain(result), changed_input=changed, borrowed=tuple(sorted(borrowed)))
+    result, borrowed = plain(result), tuple(sorted(borrowed))
+    return Attempt(result, changed_input=changed, shared=_shared(result, given), borrowed=borrowed)
+
+
+def _shared(result: object, given: tuple) -> str:
+    """Say which tensor of a network is also the given network's, or there twice."""
+    if not isinstance(result, nn.Module):
+        return ""
+    states = [part.state_dict() for part in given if isinstance(part, nn.Module)]
+    theirs = {t.untyped_storage().data_ptr(): n for state in states for n, t in state.items()}
+    own: dict[int, str] = {}  # by address: parts of one vector are independent
+    for name, tensor in result.state_dict().items():
+        memory = tensor.untyped_storage().data_ptr()
+        if memory in theirs:
+            return f"{name} is the given network's {theirs[memory]}"
+        if own.setdefault(tensor.data_ptr(), name) != name:
+            return f"{name} is {own[tensor.data_ptr()]}"
+    return ""
 
 
 @contextlib.contextmanager
@@ -292,7 +314,7 @@ def expect_tensor(
     article = "an" if _name(dtype).startswith("int") else "a"
     wanted = f"{article} {_tensor(dtype, shape)}" + (f" for {of}" if of else "")
     if not isinstance(result, Tensor):
-        hint = "make a tensor of the list: torch.tensor(...)" if isinstance(result, list) else ""
+        hint = _to_a_tensor(result)
     elif result.dtype != dtype:
         hint = hint or f"the {'mask' if dtype == torch.bool else 'result'} has the wrong dtype"
     elif result.shape == shape:
@@ -301,6 +323,13 @@ def expect_tensor(
         as_many = result.numel() == shape.numel()
         hint = "as many elements as asked for, but in another shape" if as_many else ""
     raise Wrong(wanted, result, hint)
+
+
+def _to_a_tensor(result: object) -> str:
+    if isinstance(result, tuple) and any(torch.is_tensor(p) and p.dim() for p in result):
+        return "take the tensor out of the tuple: [0], or .indices after sort and topk"
+    numbers = isinstance(result, (list, tuple)) or result == Foreign("ndarray")
+    return "make a tensor of it: torch.tensor(...)" if numbers else ""
 
 
 def _show(value: object, digits: int = 6) -> str:

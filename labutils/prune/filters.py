@@ -14,11 +14,14 @@ from labutils.base.digits import Split
 from labutils.cost.macs import count_macs
 from labutils.cost.sizes import dense_bytes
 from labutils.prune.dependencies import Channels, cut, read_chain
+from labutils.prune.readings import gram_matrix
+from labutils.prune.surgeon import greedy_errors, inverse
 
 Scores = dict[str, Tensor]
 Criterion = str | Callable[[str, nn.Module], Tensor]
-BY_IMAGES = ("activation", "taylor")
+BY_IMAGES = ("activation", "taylor", "obs")
 AT_A_TIME = 100  # calibration images
+DAMPING = 0.01  # of the inverse that "obs" takes, in mean squared inputs
 
 
 def prune_filters(
@@ -128,10 +131,14 @@ def filter_scores(
           the calibration images,
         - ``"taylor"``: how much the loss on the calibration images would change, to first
           order, without what the next layer gets from it (Molchanov et al. 2017),
+        - ``"obs"``: the squared error of what the next layer answers that would remain without
+          the filter, and without those that went before it, once `repair` has done what it can
+          (optimal brain surgeon, for whole channels as in Kurtic et al. 2023),
         - ``"random"``: the baseline that any rule should beat,
         - a function of a layer's name and the layer that returns a tensor, a score for each
           filter
-    calibration : training images (with labels), some hundreds; for "activation" and "taylor"
+    calibration : training images, some hundreds; for "activation", "obs" and (with its labels)
+        "taylor"
     seed : of "random"
 
     Returns
@@ -148,6 +155,8 @@ def filter_scores(
     if callable(criterion):
         return {n: _check_scores(n, layer, criterion(n, layer)) for n, layer in layers.items()}
     given.choice(criterion, "criterion", ("l1", "l2", "random", *BY_IMAGES))
+    if criterion == "obs":
+        return {name: _scores_by_errors(model, chains[name], calibration) for name in chains}
     if criterion == "l1":
         return {name: weight.flatten(1).abs().sum(1) for name, weight in weights.items()}
     if criterion == "l2":
@@ -251,6 +260,18 @@ def _scores_by_images(
                 found = (values * gradient).mean(2).abs()
             scores[name] += found.sum(0).cpu() / len(calibration)
     return {name: given.finite(found, f"the score of {name}") for name, found in scores.items()}
+
+
+@torch.no_grad()
+def _scores_by_errors(model: nn.Module, channels: Channels, calibration: Split) -> Tensor:
+    """Score each channel by the error that is left when the layer that reads it does without."""
+    name, copies = channels.reader.layer, channels.reader.copies
+    layer = model.get_submodule(name)
+    grams = gram_matrix(model, name, calibration.images)
+    weights = layer.weight.cpu().double().flatten(1).unflatten(0, (len(grams), -1))
+    size = copies * (layer.weight[0, 0].numel() if isinstance(layer, nn.Conv2d) else 1)
+    found = zip(weights, inverse(grams, DAMPING), strict=True)
+    return torch.cat([greedy_errors(*group, size) for group in found])
 
 
 def _check_scores(name: str, layer: nn.Module, scores: object) -> Tensor:

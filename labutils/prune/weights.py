@@ -16,6 +16,8 @@ from labutils.fit.evaluation import evaluate
 
 Amount = float | Mapping[str, float] | None
 Scope = str | Mapping[str, float]
+Together = tuple[dict[str, Tensor], float]  # weights ranked together, by layer, and what goes
+SCOPES = ("global", "layer", "lamp")
 
 
 def magnitude_mask(weight: Tensor, amount: float) -> Tensor:
@@ -75,12 +77,8 @@ def prune_magnitude(
         An amount outside [0, 1], an unknown scope or layer, weights that are not finite,
         nothing to prune.
     """
-    scopes = ("global", "layer", "lamp")
-    pruned, together = _copy(model, amount, scope, scopes, protect_output)
-    size = _lamp_scores if scope == "lamp" else Tensor.abs
-    for weights, share in together:
-        sizes = torch.cat([size(weight).flatten() for weight in weights])
-        _cut(weights, magnitude_mask(sizes, share))  # ranked by size and position
+    pruned, together = copied(model, amount, scope, SCOPES, protect_output)
+    cut_lowest(together, scope, lambda _name, weight: weight.abs())
     return pruned
 
 
@@ -102,11 +100,36 @@ def prune_random(
     seed : the same seed removes the same weights of the same network
     """
     generator = torch.Generator().manual_seed(given.seed(seed))
-    pruned, together = _copy(model, amount, scope, ("global", "layer"), protect_output)
+    pruned, together = copied(model, amount, scope, ("global", "layer"), protect_output)
     for weights, share in together:
-        size = sum(weight.numel() for weight in weights)
+        size = sum(weight.numel() for weight in weights.values())
         drawn = torch.rand(size, generator=generator, dtype=torch.float64)
         _cut(weights, magnitude_mask(drawn, share))
+    return pruned
+
+
+def prune_n_of_m(
+    model: nn.Module, n: int = 2, m: int = 4, *, protect_output: bool = False
+) -> nn.Module:
+    """Return a copy of a network with at most n of every m neighbouring weights not zero.
+
+    Neighbours lie side by side in a row of a layer's matrix (of a convolution: in a filter, as
+    it is stored); the largest of them stay, of equals the first. If m does not divide a row, its
+    last weights are fewer than m, and n of them stay as well (Mishra et al. 2021, for 2 of 4).
+
+    Parameters
+    ----------
+    n, m : integers, 0 <= n <= m, m at least 1
+    model, protect_output : as for `prune_magnitude`
+    """
+    m = given.whole(m, "m")
+    n = given.whole(n, "n", 0, m)
+    pruned, together = copied(model, 1.0, "layer", ("layer",), protect_output)
+    for weights, _ in together:
+        for weight in weights.values():
+            for neighbours in weight.flatten(1).split(m, 1):
+                order = neighbours.abs().argsort(dim=1, descending=True, stable=True)
+                neighbours.scatter_(1, order[:, n:], 0)
     return pruned
 
 
@@ -151,9 +174,26 @@ def sparsity(model: nn.Module) -> float:
     return 1 - sum(int(weight.count_nonzero()) for weight in weights) / max(total, 1)
 
 
-def _copy(
+def cut_lowest(
+    together: list[Together], scope: Scope, score: Callable[[str, Tensor], Tensor]
+) -> None:
+    """Set the weights of the lowest scores to zero, in place.
+
+    Parameters
+    ----------
+    together : what `copied` returned
+    score : of a layer's name and weight, a number of 0 or more for each
+    """
+    for weights, share in together:
+        scores = [score(name, weight).flatten() for name, weight in weights.items()]
+        if scope == "lamp":
+            scores = [_lamp_scores(layer) for layer in scores]
+        _cut(weights, magnitude_mask(torch.cat(scores), share))  # ranked by score and position
+
+
+def copied(
     model: nn.Module, amount: Amount, scope: Scope, scopes: tuple[str, ...], protect_output: bool
-) -> tuple[nn.Module, list[tuple[list[Tensor], float]]]:
+) -> tuple[nn.Module, list[Together]]:
     """Copy a network; say which of its weights are ranked together, and what share of them goes."""
     layers = prunable_layers(model)
     if isinstance(scope, Mapping):
@@ -169,25 +209,26 @@ def _copy(
     pruned = copy.deepcopy(model)
     weights = {name: pruned.get_submodule(name).weight.detach() for name in shares}
     if scope in ("global", "lamp") and not isinstance(amount, Mapping) and weights:
-        return pruned, [(list(weights.values()), amount)]
-    return pruned, [([weights[name]], share) for name, share in shares.items()]
+        return pruned, [(weights, amount)]
+    return pruned, [({name: weights[name]}, share) for name, share in shares.items()]
 
 
-def _cut(weights: list[Tensor], keep: Tensor) -> None:
+def _cut(weights: dict[str, Tensor], keep: Tensor) -> None:
     """Set weights to zero, in place, where the mask of all of them together says so."""
-    for weight, mask in zip(weights, keep.split([w.numel() for w in weights]), strict=True):
+    masks = keep.split([weight.numel() for weight in weights.values()])
+    for weight, mask in zip(weights.values(), masks, strict=True):
         weight.masked_fill_(~mask.view(weight.shape).to(weight.device), 0)
 
 
-def _lamp_scores(weight: Tensor) -> Tensor:
-    """Score weights for a ranking across layers: layer-adaptive magnitude (Lee et al. 2021).
+def _lamp_scores(scores: Tensor) -> Tensor:
+    """Make scores comparable across layers, as in layer-adaptive magnitude (Lee et al. 2021).
 
-    A weight's square, over the sum of the squares of its layer's weights that are no smaller.
+    Each one's square, over the sum of the squares of its layer's scores that are no smaller.
 
     >>> _lamp_scores(torch.tensor([3.0, -1.0, 2.0])).tolist() == [1, 1 / 14, 4 / 13]
     True
     """
-    squares = weight.flatten().cpu().double().square()  # on the CPU: not every GPU has doubles
+    squares = scores.cpu().double().square()  # on the CPU: not every GPU has doubles
     ranked, order = squares.sort(descending=True, stable=True)
     scores = torch.empty_like(squares)
     scores[order] = ranked / ranked.cumsum(0).clamp_min(torch.finfo(ranked.dtype).tiny)

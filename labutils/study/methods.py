@@ -6,6 +6,8 @@ set with `functools.partial`, as ``partial(prune_and_tune, epochs=5)``. A stop (
 button, Ctrl-C) is raised as KeyboardInterrupt: a network that is half trained is no result.
 """
 
+import functools
+import inspect
 from collections.abc import Callable
 
 from torch import nn
@@ -17,6 +19,8 @@ from labutils.base.structure import fingerprint
 from labutils.fit.recovery import reinitialised, rewind
 from labutils.fit.training import fine_tune
 from labutils.prune.filters import prune_filters
+from labutils.prune.repair import repair
+from labutils.prune.surgeon import prune_obs
 from labutils.prune.weights import prune_magnitude, sparsity
 
 Prune = Callable[[nn.Module, float], nn.Module]
@@ -46,6 +50,38 @@ def prune_and_tune(
         training = {"teacher": model, **training}
     finished(fine_tune(pruned, digits, progress=progress, **training))
     return pruned
+
+
+def prune_and_repair(
+    model: nn.Module,
+    amount: float,
+    digits: Digits | None = None,
+    *,
+    prune: Prune = prune_obs,
+    images: int = 2_000,
+    steps: int = 1,
+    damping: float = 0.01,
+) -> nn.Module:
+    """Prune and repair without training, at once or in steps.
+
+    Parameters
+    ----------
+    prune : which way, a function of network, amount and calibration images, or of the first two
+    images : how many, from the first, of the training images are looked at, without labels
+    steps : how often; after each the rest is ranked anew. The same share of what is left goes
+        each time, so that `amount` is gone in the end.
+    damping : of `repair`
+    """
+    amount, steps = given.amount(amount), given.whole(steps, "steps")
+    digits = load_mnist() if digits is None else given.digits(digits)
+    seen = digits.train[: given.whole(images, "images")]
+    looks = "calibration" in inspect.signature(prune).parameters if callable(prune) else False
+    rule = functools.partial(prune, calibration=seen) if looks else prune
+    repaired = model
+    for step in range(1, steps + 1):
+        gone = 1 - (1 - amount) ** (step / steps)
+        repaired = repair(pruned_by(rule, repaired, gone), model, seen, damping=damping)
+    return repaired
 
 
 def train_from_scratch(

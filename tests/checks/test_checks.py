@@ -23,11 +23,14 @@ from torch import nn
 from torch.nn.utils import prune
 
 import labutils as lab
-from classroom.values import unpack
+from classroom.assignment import parts
+from classroom.values import pack, unpack
 from labutils import checks
+from labutils.base.structure import LAYERS
 from labutils.checks import filters, masks, scan, sizes, tuning
 from labutils.checks.design import MIME, handed_in
 from labutils.checks.verdict import BODY, NOTHING, Attempt
+from labutils.fit.evaluation import Evaluation
 
 SPARSITY, MASK, GLOBAL = checks.sparsity_and_bytes, checks.magnitude_mask, checks.global_masks
 SCAN, CHOICE, NORMS = checks.sensitivity_scan, checks.choose_amounts, checks.filter_norms
@@ -35,6 +38,7 @@ KEEP, REMOVE, TUNE = checks.filters_to_keep, checks.remove_filters, checks.tune
 CHECKS = [SPARSITY, MASK, GLOBAL, SCAN, CHOICE, NORMS, KEEP, REMOVE, TUNE]
 every_check = pytest.mark.parametrize("check", CHECKS, ids=[check.__name__ for check in CHECKS])
 draw = functools.partial(torch.randn, generator=torch.Generator().manual_seed(7))
+HIDDEN = [part.source for part in parts() if part.name.endswith("-hidden")]
 few_examples = settings(deadline=None, max_examples=40)
 
 
@@ -147,6 +151,13 @@ def smaller_network(network, kept1, kept2):
     return slim
 
 
+def in_one_vector(*inputs):
+    slim = smaller_network(*inputs)
+    vector = nn.utils.parameters_to_vector(slim.parameters()).detach()
+    nn.utils.vector_to_parameters(vector, slim.parameters())
+    return slim
+
+
 def momentum_sgd(parameters, rate):
     return torch.optim.SGD(parameters, lr=rate, momentum=0.9)
 
@@ -194,53 +205,37 @@ def tuned_with_momentum_by_hand(network, batches, rate):
     return network
 
 
-MASK_CASES = [
-    (torch.tensor(values).view(shape), amount)
-    for shape in [(0,), (1,), (7,), (3, 5), (2, 3, 3, 3)]
-    for values in (draw(shape).tolist(), draw(shape).round().tolist())
-    for amount in (0, 0.1, 0.5, 0.77, 1)
-] + [(torch.zeros(9), 0.5), (torch.ones(3, 3, dtype=torch.float64), 0.4)]
-LAYERS = {"a": draw(3), "b": draw(2, 5) / 10, "c": draw(4, 2, 3, 3).round()}
-TUNING_CASES = [
-    checks.tuning_case(seed=31, steps=1, learning_rate=0.1),
-    checks.tuning_case(seed=32, steps=9, share=0.9),
-    checks.tuning_case(seed=33, steps=3, share=0.0),
-    checks.tuning_case(seed=34, steps=0),
-]
+def of_numpy(network):
+    share, size = torch.tensor(share_and_bytes(network), dtype=torch.float64).numpy()
+    return share, size.astype("int64")
+
+
+WEIGHTS = {"a": draw(3), "b": draw(2, 5) / 10, "c": draw(4, 2, 3, 3).round()}
 SCANNED = {"a": [1.0, 0.5, 1.0, 0.25], "b": [0.0] * 4, "c": [1.0] * 4}
-# Check, right answer, and cases beside the visible ones.
+# Check, right answer, and cases beside the visible and the hidden ones.
 RIGHT = [
-    (SPARSITY, share_and_bytes, [
-        (checks.with_zeros(widths, seed=i, share=share),)
-        for i, widths in enumerate([(1, 1, 1), (3, 5, 7), (5, 2, 9)])
-        for share in (0.0, 0.5, 1.0)
-    ]),
-    (MASK, mask_by_argsort, MASK_CASES),
+    (SPARSITY, share_and_bytes, []),
+    (SPARSITY, of_numpy, []),
+    (MASK, mask_by_argsort,
+     [(draw(n, 5).round(), amount) for n in (0, 1, 7) for amount in (0, 0.1, 0.77, 1)]),
     (GLOBAL, masks_of_one_ranking, [
-        *((LAYERS, amount) for amount in (0, 0.2, 0.55, 0.95, 1)),
-        ({"only": LAYERS["c"]}, 0.5),
+        *((WEIGHTS, amount) for amount in (0, 0.2, 0.55, 0.95, 1)),
         ({"x": torch.ones(3), "y": torch.ones(4, 2)}, 0.3),
     ]),
-    (SCAN, scanned, [checks.scan_case(60, [0.0, 0.8, 1.0], seed=2, first=500)]),
+    # Exercise 3 may call what Exercise 2 goes on with.
+    (GLOBAL, lambda ws, a: cut_apart(ws, lambda w: lab.magnitude_mask(w, a)), []),
+    (SCAN, scanned, []),
+    (SCAN, lambda *i: {name: tuple(found) for name, found in scanned(*i).items()}, []),
     (CHOICE, chosen, [
         (SCANNED, [0.1, 0.3, 0.5, 0.9], 1.0, drop) for drop in (0.0, 0.5, 0.75, 1.0)
     ]),
-    (NORMS, norms_of_filters, [
-        (draw(shape),) for shape in [(1, 1, 1, 1), (5, 2, 3, 3), (2, 7, 5, 1), (4, 4, 3, 3)]
-    ]),
-    (KEEP, largest_filters, [
-        (norms, amount)
-        for norms in [*(draw(n).abs() for n in (1, 2, 13)), torch.ones(5)]
-        for amount in (0, 0.1, 0.25, 0.5, 0.9, 1)
-    ]),
-    (REMOVE, smaller_network, [
-        checks.removal_case((2, 2, 1), [1], [0], seed=11),
-        checks.removal_case((5, 7, 3), [0, 1, 2, 3, 4], list(range(7)), seed=12),
-        checks.removal_case((5, 7, 3), [0, 1, 2, 3, 4], [2, 6], seed=13),
-        checks.removal_case((6, 3, 8), [0, 3, 5], [0, 1, 2], seed=14),
-    ]),
-    (TUNE, tuned, TUNING_CASES),
-    (TUNE, tuned_with_momentum_by_hand, TUNING_CASES),
+    (NORMS, norms_of_filters, []),
+    (NORMS, lambda weight: norms_of_filters(weight).double(), []),
+    (KEEP, largest_filters, [(torch.ones(5), amount) for amount in (0, 0.1, 0.25, 0.5, 0.9, 1)]),
+    (REMOVE, smaller_network, [checks.removal_case((5, 7, 3), list(range(5)), [2, 6], 13)]),
+    (REMOVE, in_one_vector, []),
+    (TUNE, tuned, []),
+    (TUNE, tuned_with_momentum_by_hand, []),
 ]  # fmt: skip
 RIGHT_OF = {check: function for check, function, _ in reversed(RIGHT)}
 
@@ -251,17 +246,9 @@ def test_right_solution_is_right(check, function, cases, capsys):
     visible = len(check.cases())
     noun = "case" if visible == 1 else "cases"
     assert capsys.readouterr().out == f"{check.title}: right ({visible} {noun})\n"
-    if cases:
-        check(function, cases)
-        assert f": right ({len(cases)} case" in capsys.readouterr().out
-
-
-def test_numbers_of_numpy_are_right_too():
-    def answer(network):
-        share, size = torch.tensor(share_and_bytes(network), dtype=torch.float64).numpy()
-        return share, size.astype("int64")
-
-    SPARSITY(answer)
+    (hidden,) = (source for source in HIDDEN if f"checks.{check.__name__}(" in source)
+    exec(hidden, {check.__name__: function})
+    check.examine(function, cases)
 
 
 # ---------------------------------------------------------------- wrong answers
@@ -310,8 +297,8 @@ wrong(SPARSITY, "(0.",
 unlike(SPARSITY,
     ("a float for the sparsity", lambda r: (torch.tensor(r[0]), r[1]), "with .item()"),
     ("an int for the bytes", lambda r: (r[0], torch.tensor(r[1])), "with .item()"),
-    ("an int for the bytes", lambda r: (r[0], r[1] / 8), "bytes are whole: math.ceil(n / 8)"),
-    ("a pair (sparsity, bytes)", lambda right: right[0]),
+    ("an int for the bytes", lambda r: (r[0], r[1] / 8), "bytes are whole, an int: math.ceil"),
+    ("a pair (sparsity, bytes), a float and an int", lambda right: right[0]),
 )  # fmt: skip
 
 
@@ -337,7 +324,9 @@ wrong(MASK, "removed",
 unlike(MASK,
     ("a bool tensor of 4", lambda m: m.float(), "the mask has the wrong dtype"),
     ("a bool tensor of 2", lambda m: m.flatten(), "in another shape"),
-    ("a bool tensor of 4", lambda m: m.tolist(), "make a tensor of the list"),
+    ("a bool tensor of 4", lambda m: m.tolist(), "make a tensor of it: torch.tensor"),
+    ("a bool tensor of 4", lambda m: tuple(m.tolist()), "make a tensor of it: torch.tensor"),
+    ("a bool tensor of 4", lambda m: m.numpy(), "make a tensor of it: torch.tensor"),
 )  # fmt: skip
 
 
@@ -397,6 +386,8 @@ wrong(SCAN, " for conv",
 wrong(SCAN, "a list of 3 floats for conv1",
     ("make a list of it with .tolist()", by_layer(lambda amounts: torch.ones(len(amounts)))),
     ("the numbers out with .item()", by_layer(lambda amounts: [torch.tensor(0.5)] * len(amounts))),
+    ("take its .accuracy",
+     by_layer(lambda amounts: [Evaluation(0.5, 1, 2, 0.7, (0.1, 0.9))] * len(amounts))),
     ("", by_layer(lambda amounts: [SimpleNamespace(accuracy=0.5) for _ in amounts])),
 )  # fmt: skip
 wrong(SCAN, "a dict with the keys ['conv1', 'conv2', 'fc1', 'fc2']",
@@ -411,18 +402,21 @@ def chosen_positions(scan, amounts, *rest):
     return {name: amounts.index(a) if a else 0 for name, a in choice.items()}
 
 
-wrong(CHOICE, "{conv1: 0",
+wrong(CHOICE, "1: 0",
     ("passed later by luck: stop at the first failure", lambda *i: chosen(*i, on_fail="go on")),
     ("that is the first amount that fails", lambda *i: chosen(*i, on_fail="take")),
     ("that is the position in the list", chosen_positions),
     ("nothing goes: 0.0", lambda scan, amounts, *rest: {
          n: a or amounts[0] for n, a in chosen(scan, amounts, *rest).items()}),
+    ("allowed_drop is no share",
+     lambda scan, amounts, dense, drop: chosen(scan, amounts, dense, drop * dense)),
     ("a loss of just allowed_drop is still allowed",
      lambda *i: chosen(*i, fails=lambda cost, drop: cost >= drop)),
 )  # fmt: skip
 unlike(CHOICE,
     ("a dict with the keys ['conv1', 'fc1', 'fc2']", lambda c: {n: a for n, a in c.items() if a}),
     ("a float for each layer", lambda c: {n: a or None for n, a in c.items()}),
+    ("a float for each layer", lambda c: {n: torch.tensor(c[n]) for n in c}, "with .item()"),
     ("{conv1: 0, fc1: 0.5, fc2: 0}", lambda c: dict.fromkeys(c, 0.75)),
 )  # fmt: skip
 
@@ -436,12 +430,14 @@ wrong(NORMS, "",
     ("the input channels are not", lambda w: w.abs().sum(dim=(2, 3))),
     ("that is one number for the layer", lambda w: w.abs().sum()),
     ("without dimensions of size 1", lambda w: w.abs().sum(dim=(1, 2, 3), keepdim=True)),
+    ("without dimensions of size 1", lambda w: norms_of_filters(w)[:, None]),
 )  # fmt: skip
 wrong(NORMS, "[", ("the sum runs over", lambda w: w.abs().sum(dim=(0, 2, 3))),
       cases=[(draw(4, 4, 3, 3),)])  # fmt: skip
 unlike(NORMS,
     ("a float32 tensor of 3", lambda n: n.long(), "the result has the wrong dtype"),
-    ("a float32 tensor of 3", lambda n: n.tolist(), "make a tensor of the list"),
+    ("a float32 tensor of 3", lambda n: tuple(n), "make a tensor of it: torch.tensor"),
+    ("a float32 tensor of 3", lambda n: n.tolist(), "make a tensor of it: torch.tensor"),
 )  # fmt: skip
 
 wrong(KEEP, "",
@@ -454,12 +450,17 @@ wrong(KEEP, "",
     ("k is rounded down", lambda n, a: top(n, len(n) - int(a * len(n)))),
     ("k is rounded up", lambda n, a: top(n, int((1 - a) * len(n)))),
     ("sort the indices", lambda n, a: n.topk(count_kept(n, a)).indices),
+    ("ties keep too many", lambda n, a: (n >= n.topk(count_kept(n, a)).values[-1]).nonzero()[:, 0]),
+    ("ties keep too few: `>` a threshold takes all equal norms or none; rank them, and cut by",
+     lambda n, a: top(n, int((n > n.sort().values[round(a * len(n)) - 1]).sum()) if a else len(n))),
 )  # fmt: skip
 wrong(KEEP, "indices: [0, 3]", ("that is a mask: mask.nonzero()", mask_by_argsort))
 unlike(KEEP,
     ("an int64 tensor of 2", lambda right: right.float(), "indices are integers, int64"),
     ("an int64 tensor of 2", lambda right: right[:, None], "in another shape"),
-    ("an int64 tensor of 2", lambda right: right.tolist(), "make a tensor of the list"),
+    ("an int64 tensor of 2", lambda right: right.tolist(), "make a tensor of it: torch.tensor"),
+    ("an int64 tensor of 2", lambda right: (right,), "take the tensor out of the tuple: [0]"),
+    ("an int64 tensor of 2", lambda right: right.float().sort(), "or .indices after sort and topk"),
     ("indices from 0 to 3", lambda right: right + 1),
     ("[0, 3]", lambda right: right.max().repeat(len(right))),
     ("2 indices", lambda right: torch.arange(len(right) + 1)),
@@ -781,6 +782,43 @@ def test_change_of_the_input_is_named(check, spoil):
     check(RIGHT_OF[check])  # its own inputs are whole
 
 
+@pytest.mark.parametrize(
+    ("share", "got"),
+    [
+        (lambda slim, net: setattr(slim, "fc2", net.fc2), "the given network's fc2.weight"),
+        (
+            lambda slim, net: setattr(slim.fc1.bias, "data", net.fc1.bias.data[:]),
+            "the given network's fc1.bias",
+        ),
+        (lambda slim, _: setattr(slim.fc2, "bias", slim.fc1.bias), "fc2.bias is fc1.bias"),
+    ],
+    ids=["layer", "data", "twice"],
+)
+def test_a_network_of_anothers_tensors_is_wrong_though_its_numbers_are_right(share, got):
+    def answer(network, *kept):
+        slim = smaller_network(network, *kept)
+        share(slim, network)
+        return slim
+
+    case = checks.removal_case((3, 4, 10), [0, 2], [1, 3], seed=3)
+    case[0].fc1.bias.data = case[0].fc2.bias.data.clone()
+    lines = told(failure(REMOVE, answer, [case]))
+    assert lines["expected"] == "tensors of its own: whoever changes one changes no other"
+    assert got in lines["got"]
+    assert "copy what stays the same too: tensor.clone()" in lines["likely"]
+
+
+def test_right_functions_scan_the_real_network_and_others_learn_what_is_missing(capsys):
+    checks.real_scan(Elsewhere(None), chosen)
+    assert capsys.readouterr().out == ""
+    for functions in ((raising(NotImplementedError), chosen), (scanned, lambda *_i: {})):
+        checks.real_scan(*functions)
+        assert capsys.readouterr().out.startswith("Once both functions are right")
+    checks.real_scan(scanned, chosen)
+    said = r"(?s)removed .*conv1 .*fc2 .*All at once, \d+% .* right\."
+    assert re.search(said, capsys.readouterr().out)
+
+
 class Elsewhere:
     """A function that runs in another process, as when submissions are graded."""
 
@@ -924,7 +962,9 @@ def test_no_other_choice_of_amounts_is_right(amounts):
     assert outcome(CHOICE, answer, case) == "wrong"
 
 
-@pytest.mark.parametrize(("check", "case"), [(REMOVE, REMOVE.cases()[0]), (TUNE, TUNING_CASES[0])])
+@pytest.mark.parametrize(
+    ("check", "case"), [(REMOVE, REMOVE.cases()[0]), (TUNE, checks.tuning_case(31, steps=1))]
+)
 @settings(deadline=None, max_examples=15)
 @given(data=st.data())
 def test_no_network_with_another_number_in_it_is_right(check, case, data):
@@ -962,9 +1002,9 @@ def test_fewer_bytes_never_give_fewer_points(one, other, accuracy):
 
 @pytest.mark.parametrize(
     ("accuracy", "size", "points"),
-    [(0.988, 10**5, 0), (0.988, 20_000, 10), (1.0, 1, 10), (0.9878, 1, 0), (0.988, 44_721, 5)],
+    [(0.988, 10**5, 0), (0.988, 12_500, 10), (1.0, 1, 10), (0.9878, 1, 0), (0.988, 50_000, 3.3)],
 )
-def test_points_at_the_corners_and_at_the_geometric_mean(accuracy, size, points):
+def test_points_at_the_corners_and_at_one_halving(accuracy, size, points):
     assert checks.design_points(accuracy, size) == points
 
 
@@ -995,7 +1035,7 @@ def with_values(model, value, place=slice(None)):
 
 
 ANSWER = "an answer N x 10 for images N x 1 x 28 x 28"
-NETWORK = "a SimpleCNN of any widths, or an nn.Sequential of PyTorch's layers"
+NETWORK = "a SimpleCNN of any widths, or an nn.Sequential of the layers listed in the task"
 NAN = "fc1.weight with NaN"
 
 
@@ -1038,6 +1078,28 @@ def test_design_may_call_whatever_there_is(some_digits, model):
         return lab.prune_magnitude(model, 0.8)
 
     assert handed_in(design, some_digits) > 0
+
+
+(TASK,) = (part.source for part in parts() if part.name == "ex8")
+LISTED = re.findall(r"`(\w+)`", TASK.partition("<details>")[2])
+# 2 for all others
+ARGUMENTS = dict(Linear=(28, 2), LayerNorm=(28,), Upsample=(9,), Softmax=(1,), LogSoftmax=(1,))
+
+
+@pytest.mark.parametrize("kind", LISTED)
+def test_each_layer_that_the_task_lists_is_taken_in_the_notebook_and_in_the_grading(
+    some_digits, kind
+):
+    assert set(LISTED) == {*LAYERS, "Sequential"}
+    wanted = inspect.signature(getattr(nn, kind)).parameters.values()
+    needed = [2 for p in wanted if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
+    layer = getattr(nn, kind)(*ARGUMENTS.get(kind, needed))
+    flat = nn.Flatten(2) if kind == "BatchNorm1d" else nn.Identity()
+    network = nn.Sequential(nn.Conv2d(1, 2, 1), flat, layer, nn.Flatten(), nn.LazyLinear(10)).eval()
+    images = some_digits.validation.images[:3]
+    answers = network(images)
+    assert torch.equal(unpack(pack(network)).eval()(images), answers)
+    assert designed(network, some_digits)["likely"].startswith("remove less, or train longer")
 
 
 def test_layers_count_as_they_are_and_batch_norm_is_no_offence(some_digits, model):
@@ -1126,24 +1188,3 @@ def test_what_does_the_exercise_instead_is_found_by_its_calls(function):
     assert failed.outcome == "wrong"
     assert re.search(r"got +calls [\w, ]+ of labutils", str(failed))
     assert "write the function yourself" in str(failed)
-
-
-def test_comparing_with_labutils_outside_of_ones_function_is_no_borrowing(capsys):
-    def own(weight, amount):
-        return mask_by_argsort(weight, amount)
-
-    weight = torch.tensor([1.0, 2.0])
-    assert own(weight, 0.5).equal(lab.magnitude_mask(weight, 0.5))
-    MASK(own)
-    assert "right" in capsys.readouterr().out
-
-
-def test_exercise_3_may_call_what_exercise_2_goes_on_with(capsys):
-    def joined(weights, amount):
-        sizes = [weight.numel() for weight in weights.values()]
-        mask = lab.magnitude_mask(torch.cat([w.flatten() for w in weights.values()]), amount)
-        parts = zip(weights.items(), mask.split(sizes), strict=True)
-        return {name: part.view(weight.shape) for (name, weight), part in parts}
-
-    GLOBAL(joined)
-    assert "right" in capsys.readouterr().out

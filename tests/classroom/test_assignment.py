@@ -54,7 +54,13 @@ def test_every_exercise_has_a_typed_stub_a_check_two_hints_and_a_way_to_go_on():
         hints = BY_NAME[f"ex{number}-hints"].source
         for title in ("Hint 1", "Hint 2", "Stuck?"):
             assert f"<summary>{title}</summary>" in hints
-        assert "`lab." in hints.split("Stuck?")[1]
+        stuck = hints.split("Stuck?")[1]
+        named = set(re.findall(r"`(?:\w+ = )?lab\.(\w+)", stuck))
+        assert named & set(dir(lab)) == named != set()
+        below = PARTS[PARTS.index(BY_NAME[f"ex{number}-hints"]) :]
+        given = "".join(part.source for part in below if part.kind == "code")
+        assert "the notebook uses" not in stuck or all(f"lab.{name}(" in given for name in named)
+        assert number == 8 or "*and without changing in place* " in BY_NAME[f"ex{number}"].source
     for part in SOLUTIONS:
         (function,) = ast.parse(part.source).body
         text = ast.get_docstring(function)

@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import zipfile
 from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,13 +23,14 @@ from nbgrader.api import Gradebook
 from submissions import USUAL, Class, command, grades, hashes
 
 from classroom import sandbox
-from classroom.assignment import NAME, PROJECT, SOURCE, parts
+from classroom.assignment import NAME, PROJECT, SOURCE, parts, settings
 from classroom.collect import Submission, collect
 from classroom.examine import Mark, Result, course_file
 from classroom.grade import _Class, _hash, _limits, _version
 from classroom.gradebook import Course
 from classroom.interrupt import Interrupts
-from classroom.records import Records, _alike, _status, tell
+from classroom.platforms import ClassList
+from classroom.records import Records, _alike, _status, tell, write_grades
 from classroom.restore import restore
 from classroom.sandbox import Limits
 from labutils.base.writing import only_writer
@@ -79,7 +81,7 @@ def test_no_page_obeys_what_a_student_wrote(graded):
     for page in (feedback.read_text(), shown):
         assert page.count("window.hacked") == 6  # it is there to be read
         assert not re.search(
-            r"<(script|img)[^>]*>?window.hacked|<[^>]+onerror|href=.javascript", page
+            r"<(script|img)[^>]*>?window.hacked|<[^>]+onerror|href=.(javascript|https://ads)", page
         )
 
 
@@ -171,22 +173,29 @@ def test_a_failed_later_file_keeps_the_earlier_marks_and_a_good_one_replaces_onl
 
 def test_a_mark_by_hand_completes_the_grade_and_reaches_the_feedback(graded):
     with Gradebook(f"sqlite:///{graded.course / 'gradebook.db'}") as book:
-        grade = book.find_grade("q1-answer", NAME, NAME, "answers")
-        grade.manual_score, grade.needs_manual_grade = 3, False
+        for cell, points, extra in (("q1-answer", 3, None), ("ex5a-check", 1.5, 0.5)):
+            grade = book.find_grade(cell, NAME, NAME, "answers")
+            grade.manual_score, grade.extra_credit, grade.needs_manual_grade = points, extra, False
         comment = book.find_comment("q1-answer", NAME, NAME, "answers")
         comment.manual_comment = "And what would make it faster?"
         book.db.commit()
     graded.grade()
     row = graded.rows["answers"]
-    assert (row["question 1"], row["total"], row["status"]) == ("3", "49", "done")
+    assert (row["question 1"], row["exercise 5"], row["total"]) == ("3", "2", "51")
+    assert row["status"] == "done"
     assert "And what would make it faster?" in graded.feedback("answers")
-    # The mark stands as long as the answer says what it said.
+    # The marks stand as long as answer and code say what they said.
     same = "Zeros are stored like other numbers."
-    for answer, points, status in ((same, "3", "done"), (f"{same} Or not.", "", "needs marking")):
-        graded.hand_in("answers", "my lab (1).ipynb", graded.solved("12", q1_answer=answer))
+    for solved, answer, *points, status in (
+        ("12", same, "2", "3", "done"),
+        ("125", f"{same} Or not.", "", "", "needs marking"),
+    ):
+        graded.hand_in("answers", "my lab (1).ipynb", graded.solved(solved, q1_answer=answer))
         graded.grade()
         row = graded.rows["answers"]
-        assert (row["exercise 3"], row["question 1"], row["status"]) == ("0", points, status)
+        assert row["exercise 3"] == "0"
+        assert [row["exercise 5"], row["question 1"], row["status"]] == [*points, status]
+    assert "Not marked yet" in graded.feedback("answers")
 
 
 def test_what_grading_does_not_use_may_change(graded, monkeypatch):
@@ -258,9 +267,30 @@ def test_one_missing_notebook_costs_one_page(graded, capsys):
     assert [page.read_bytes() for page in pages] == before
 
 
+def test_the_platform_gets_back_its_own_list_and_all_pages(graded, tmp_path):
+    course, records = Course(graded.course), Records(graded.course / "records")
+    path, upload = tmp_path / "class.csv", graded.course / "upload"
+    listed = "Identifier,Full name,Grade\n1,perfect,{}\n2,corrupt,5\n3,=Nobody,\n"
+    path.write_text(listed.format(""))
+    write_grades(course, records, ClassList(path))
+    nobody, blank = graded.rows["'=Nobody"], graded.rows["blank"]
+    assert (nobody["number"], nobody["status"]) == ("3", "nothing handed in")
+    assert set(nobody.values()) == {"3", "'=Nobody", "nothing handed in", ""}
+    assert blank["remarks"].endswith("blank is not in the class list")
+    assert (upload / "class.csv").read_text() == listed.format(graded.rows["perfect"]["total"])
+    pages = {f"{graded.rows[name]['student']}/feedback.html" for name in GRADED}
+    with zipfile.ZipFile(upload / "feedback.zip") as archive:
+        assert set(archive.namelist()) == pages
+        assert archive.read("perfect/feedback.html") == course.page("perfect").read_bytes()
+    path.write_text("Identifier,Full name,Grade\n3,Nobody,\n")
+    _, error = command(graded.submissions, "--course", graded.course, "--class", path)
+    assert f"CLASS={path} has nobody of {graded.submissions}: give the list of this" in error
+    write_grades(course, records)
+
+
 def test_what_nbgrader_refuses_is_told_in_its_words(tmp_path):
     notebook = nbformat.read(SOURCE, as_version=4)
-    cell_named(notebook, "ex1-hidden").metadata.nbgrader.grade = False
+    cell_named(notebook, "setup").source += "\n### BEGIN HIDDEN TESTS\n### END HIDDEN TESTS"
     nbformat.write(notebook, tmp_path / "odd.ipynb")
     with pytest.raises(RuntimeError, match="Hidden test region detected in a non-grade cell"):
         Course(tmp_path / "course").prepare(tmp_path / "odd.ipynb")
@@ -288,7 +318,9 @@ CHANGES = {
 }
 
 
-def test_cells_cannot_come_or_go_once_there_are_grades_but_in_a_new_course(graded, tmp_path):
+def test_cells_cannot_come_or_go_once_there_are_grades_but_in_a_new_course(
+    graded, tmp_path, monkeypatch
+):
     before, together = hashes(graded.course), nbformat.read(SOURCE, as_version=4)
     for name, change in CHANGES.items():
         notebook = nbformat.read(SOURCE, as_version=4)
@@ -300,6 +332,7 @@ def test_cells_cannot_come_or_go_once_there_are_grades_but_in_a_new_course(grade
         change(together)
     assert hashes(graded.course) == before
     nbformat.write(together, tmp_path / "changed.ipynb")
+    monkeypatch.setitem(settings().points, "exercise 1", {"ex1c-check": 6})
     Course(tmp_path / "next term").prepare(tmp_path / "changed.ipynb")
 
 
@@ -376,6 +409,7 @@ def test_an_interrupt_while_a_process_is_copied_is_not_lost(tmp_path):
         ([SOURCE, "--limits", '{"cell": "60"}'], "all positive numbers"),
         ([SOURCE, "--limits", '{"cell": 0}'], "all positive numbers"),
         ([SOURCE, "--limits", "[60]"], "all positive numbers"),
+        ([SOURCE, "--class", "nowhere"], "CLASS=nowhere is no file: give the list that you"),
         ([SOURCE, "--again", "nobody"], "--again nobody: nobody is called so in"),
         ([SOURCE, "--course", PROJECT / "LICENSE/x"], "be made (Not a directory): choose another"),
     ],
