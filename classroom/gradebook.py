@@ -267,9 +267,11 @@ class Course:
 def _answers(notebook: NotebookNode) -> dict[str, list[str]]:
     """Return what a student wrote for each exercise and question."""
     found: dict[str, list[str]] = {}
-    for cell in notebook.cells:
+    title = ""
+    for cell in reversed(notebook.cells):  # what is graded stands below what it is about
+        title = exercise(cell.id) or title
         if cell.metadata.get("nbgrader", {}).get("solution"):
-            found.setdefault(exercise(cell.id), []).append(cell.source)
+            found.setdefault(title, []).append(cell.source)
     return found
 
 
