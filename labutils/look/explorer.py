@@ -1,7 +1,7 @@
 """The explorer: sliders in front of `Views`, answering at once and exactly a little later."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import ipywidgets
@@ -28,6 +28,7 @@ def pruning_explorer(
     part: str = "test",
     remove: str = "weights",
     goal: float | None = None,
+    beside: Mapping[str, Mapping[float, float]] | None = None,
 ) -> "PruningExplorer":
     """Make a slider that prunes a network and shows at once what that does.
 
@@ -39,6 +40,8 @@ def pruning_explorer(
     remove : "weights" sets single weights to zero, "filters" takes filters and neurons out
     goal : the least share of the weights that is to go, or the most MACs that are to be left; with
         it the page says whether that is met, and keeps the best shares of one's own that meet it
+    beside : what takes too long for a slider, drawn beside its curve: accuracies in [0, 1] by the
+        amount removed, by name, as ``{"repaired": {0.9: 0.99, 0.95: 0.98}}``
 
     Returns
     -------
@@ -55,10 +58,16 @@ def pruning_explorer(
     filters = remove == "filters"
     if goal is not None:
         goal = given.whole(goal, "goal") if filters else given.fraction(goal, "goal")
+    curves = {} if beside is None else given.named(beside, "beside", '{"repaired": {0.9: 0.99}}')
+    for name, curve in curves.items():
+        where = f"beside[{name!r}]"
+        for pair in given.named(curve, where, "{0.9: 0.99}").items():
+            for value in pair:
+                given.fraction(value, f"a number in {where}")
     views = (
         FilterViews(model, split, digits.train[:CALIBRATION]) if filters else Views(model, split)
     )
-    return PruningExplorer(views, goal)
+    return PruningExplorer(views, goal, curves)
 
 
 class PruningExplorer(Controls):
@@ -66,9 +75,9 @@ class PruningExplorer(Controls):
 
     what = "Sliders over the amount of pruning"
 
-    def __init__(self, views: Views, goal: float | None = None) -> None:
+    def __init__(self, views: Views, goal: float | None, beside: Mapping) -> None:
         super().__init__("lab-explorer-page")
-        self.views, self.goal = views, goal
+        self.views, self.goal, self.beside = views, goal, beside
         self.rival = None if goal is None else views.rival(goal)
         self.best: View | None = None  # of shares chosen by hand that meet the goal
         self.held = False
@@ -146,7 +155,7 @@ class PruningExplorer(Controls):
         self.work_through(self._rest())
 
     def _show(self) -> None:
-        self.view = self.views.look(self.setting)
+        self.view = replace(self.views.look(self.setting), beside=self.beside)
         if self.goal is not None:
             self.view = replace(self.view, goal=self._progress(self.view))
         self.page.value = panels.page(self.view, self.views.examples)

@@ -27,7 +27,7 @@ from labutils.look.svg import (
 )
 from labutils.look.views import Histogram, Slimming, View, label_bytes
 
-KEPT, REMOVED, POINT = "#0072B2", "#E69F00", "#D55E00"
+KEPT, REMOVED, POINT, BESIDE = "#0072B2", "#E69F00", "#D55E00", "#009E73"
 
 
 def page(view: View, examples: Split) -> str:
@@ -230,6 +230,13 @@ def _curve(view: View) -> str:
     marks = [line(LEFT, y(v), WIDTH - RIGHT, y(v), "currentColor", "1 4") for v in (0, 0.5, 1)]
     marks += [text(LEFT - 4, y(v) + 4, f"{v:.0%}", "end") for v in (0, 0.5, 1)]
     marks.append(curve(((x(amount), y(accuracy)) for amount, accuracy in view.curve), KEPT))
+    for i, points in enumerate(view.beside.values()):
+        drawn = ((x(amount), y(accuracy)) for amount, accuracy in sorted(points.items()))
+        marks.append(curve(drawn, BESIDE, f"{6 - 4 * (i % 2)} 3"))
+    if view.beside:
+        marks.append(
+            text(LEFT + 4, HEIGHT - 44, f"dashed: {', '.join(view.beside)}", "start", HALO)
+        )
     accuracy, (low, high) = view.evaluation.accuracy, view.evaluation.interval
     here = x(view.removed)
     marks += [
@@ -241,6 +248,9 @@ def _curve(view: View) -> str:
     ]
     rule = view.curve_scope
     alt = f"Accuracy against the share removed; here {accuracy:.1%} at {view.removed:.0%}."
+    for name, points in view.beside.items():
+        found = (f"{right:.1%} at {at:.0%}" for at, right in sorted(points.items()))
+        alt += f" {name}: {', '.join(found)}."
     return picture(f"Accuracy ({rule}, {view.setting.method})", alt, marks)
 
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -93,6 +93,7 @@ class View:
     curve : (amount, accuracy) pairs known or estimated so far, in order of amount
     curve_scope : the scope of that curve
     goal : what is to be reached and how far one is, in words; empty without a goal
+    beside : further curves, amounts and accuracies by name
     """
 
     setting: Setting
@@ -110,6 +111,7 @@ class View:
     curve: tuple[tuple[float, float], ...]
     curve_scope: str
     goal: str = ""
+    beside: Mapping[str, Mapping[float, float]] = field(default_factory=dict)
 
 
 class Views:

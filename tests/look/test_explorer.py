@@ -166,6 +166,15 @@ def test_picture_for_print_has_the_exact_figure(explorer):
     assert explorer.view.exact
 
 
+def test_what_takes_too_long_for_a_slider_is_drawn_beside_its_curve(model, few):
+    curves = {"repaired": {0.99: 0.5, 0.9: 0.975}, "tuned": {0.9: 1}}
+    explorer = lab.pruning_explorer(model, few, "validation", beside=curves)
+    for page in (explorer.page.value, explorer.still()):
+        assert "repaired: 97.5% at 90%, 50.0% at 99%. tuned: 100.0% at 90%." in page
+    assert explorer.page.value.count("<polyline") == 3
+    assert ">dashed: repaired, tuned<" in explorer.page.value
+
+
 @pytest.mark.parametrize(
     ("remove", "goal", "rule", "met", "missed"),
     [
