@@ -50,17 +50,20 @@ class Explorer {
     constructor(element, data, options) {
         Object.assign(this, { element, options, id: 0, view: null, past: [], guess: null, digit: null, shown: 0, waiting: new Map() });
         this.guessing = options.predict !== false;
-        const source = new Blob([WORKER], { type: "text/javascript" });
-        this.worker = new Worker(URL.createObjectURL(source));
-        this.worker.onmessage = ({ data }) => this[data.kind](data);
-        this.worker.onerror = () => this.failed({ message: "the worker does not start" });
-        this.worker.postMessage({ kind: "open", data });
         this.dark = matchMedia("(prefers-color-scheme: dark)");
         const theme = () => (element.dataset.theme = options.theme ?? (this.dark.matches ? "dark" : "light"));
         this.dark.addEventListener("change", theme);
         theme();
         element.classList.add("lab");
         element.innerHTML = '<p role="status">The network is being unpacked…</p>';
+        try { // a worker made of text: one from a file would not start from file://
+            this.worker = new Worker(URL.createObjectURL(new Blob([WORKER], { type: "text/javascript" })));
+            this.worker.onmessage = ({ data }) => this[data.kind](data);
+            this.worker.onerror = () => this.failed({ message: "the worker stopped" });
+            this.worker.postMessage({ kind: "open", data });
+        } catch (error) {
+            this.failed(error);
+        }
     }
 
     $(selector) {

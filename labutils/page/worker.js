@@ -4,6 +4,7 @@ import { Pruning } from "./pruning.js";
 
 const STAGES = [200, 1000, Infinity]; // images after which an answer is sent
 const SLICE = 2; // times LANES images between two looks at whether the question still stands
+const REMEMBERED = 60; // settings
 const EXAMPLES = 12;
 const CURVE = [...Array.from({ length: 20 }, (_, i) => 5 * i), 97, 99];
 
@@ -51,7 +52,7 @@ class Lab {
         made.pruning = new Pruning(made.layers);
         made.dense.load(made.layers.map((layer) => layer.tensors));
         made.baseline = { tested: 0, right: [0] };
-        made.curves = new Map();
+        [made.curves, made.known] = [new Map(), new Map()];
         made.choose();
         return made;
     }
@@ -68,6 +69,15 @@ class Lab {
             const right = argmax(logits) === this.labels[state.tested++];
             state.right.push(state.right.at(-1) + right);
         });
+    }
+
+    /* What is counted of a setting so far; the settings used last are remembered. */
+    counts(setting) {
+        const key = JSON.stringify(setting), found = this.known.get(key) ?? { tested: 0, right: [0] };
+        this.known.delete(key);
+        this.known.set(key, found);
+        if (this.known.size > REMEMBERED) this.known.delete(this.known.keys().next().value);
+        return found;
     }
 
     /* Choose digits the network reads correctly, from the shakiest to the surest; one of each too. */
@@ -130,23 +140,21 @@ async function work() {
 }
 
 async function answer(asked) {
-    const { id, setting, digit, shown } = asked, { pruning, pruned, baseline } = lab;
-    const network = pruning.prune(setting), state = { tested: 0, right: [0] };
-    pruned.load(network.tensors);
+    const { id, setting, digit, shown } = asked, network = lab.pruning.prune(setting), state = lab.counts(setting);
+    lab.pruned.load(network.tensors);
     const view = { id, setting, rule: JSON.stringify(ruleOf(setting)), ...lab.describe(setting, digit, network) };
-    for (const stage of STAGES) {
-        await count(pruned, state, stage, stage === STAGES[0] ? () => false : () => asked !== question);
-        await count(lab.dense, baseline, state.tested, () => asked !== question && stage !== STAGES[0]);
-        if (asked !== question && stage !== STAGES[0]) return;
+    const first = Math.max(STAGES[0], state.tested);
+    for (const stage of [first, ...STAGES.slice(1).filter((s) => s > first && first < lab.count)]) {
+        const stale = () => stage !== first && asked !== question; // a first answer is always finished
+        await count(lab.pruned, state, stage, stale);
+        await count(lab.dense, lab.baseline, state.tested, stale);
+        if (stale()) return;
         const { tested, right } = state;
-        postMessage({ kind: "answer", ...view, tested, right: right[tested], dense: baseline.right[tested] });
+        postMessage({ kind: "answer", ...view, tested, right: right[tested], dense: lab.baseline.right[tested] });
+        if (stage === first && shown !== null) postMessage({ kind: "look", id, ...lab.look(digit, network, shown) });
         if (asked !== question) return;
-        if (stage === STAGES[0] && shown !== null) postMessage({ kind: "look", id, ...lab.look(digit, network, shown) });
-        if (stage === STAGES[1]) await curve(asked, setting, 200);
-        if (asked !== question) return;
-        pruned.load(network.tensors);
     }
-    await curve(asked, setting, Infinity);
+    for (const most of [STAGES[0], Infinity]) if (asked === question) await curve(asked, setting, most);
 }
 
 /* Read until so many images are counted, or `stale` says that nobody waits any more. */

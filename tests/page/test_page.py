@@ -327,10 +327,47 @@ def test_engine_is_what_its_source_compiles_to(opened, digits, model, tmp_path, 
     assert found[0] == found[1]
 
 
-def test_the_page_fits_on_a_stick(tmp_path, monkeypatch):
+def test_the_page_fits_on_a_stick_and_counts_all_its_digits(opened, digits, model, tmp_path):
     target = tmp_path / "dist" / "lab.html"
     page.main(["--to", str(target)])
     assert target.stat().st_size <= 2_000_000
+    content = target.read_text(encoding="utf-8")
+    tab = opened(None, None, content=content, address="#amount=92")
+    counted(tab, "92% of the weights removed, all 5,000 images")
+    split = digits.test[data.spread(len(digits.test), 5_000)]
+    found = lab.evaluate(lab.prune_magnitude(model, 0.92), split)
+    assert figure(tab, "accuracy") == f"{found.accuracy:.2%}"
+    low, high = found.interval
+    assert tab.get_by_text(f"{low:.2%} to {high:.2%}").count() == 1
+
+
+def test_what_is_still_counted_says_so(tab):
+    """Many moves without a pause: each figure shown belongs to the setting it names."""
+    shown = tab.evaluate(
+        """async () => {
+            const element = document.querySelector('.lab'), shown = [];
+            const slider = element.querySelector('[name=amount]');
+            const text = (part) => element.querySelector(part).textContent;
+            element.addEventListener('lab-view', ({detail}) => shown.push([detail.setting.amount,
+                detail.right / detail.tested, detail.tested, text('.basis'),
+                text('[data-figure=accuracy]')]));
+            for (let amount = 0; amount < 100; amount += 3) {
+                slider.value = amount;
+                slider.dispatchEvent(new Event('input', {bubbles: true}));
+                if (element.getAttribute('aria-busy') !== 'true') throw Error('stale');
+                await new Promise((done) => setTimeout(done, 10));
+            }
+            while (element.getAttribute('aria-busy') === 'true')
+                await new Promise((done) => setTimeout(done, 10));
+            return shown;
+        }"""
+    )
+    for amount, accuracy, tested, basis, figure in shown:
+        images = "all 1,000 images" if tested == 1_000 else f"estimate from {tested} of 1,000"
+        assert basis.startswith(f"{amount}% of the weights removed, {images}")
+        assert figure == f"{accuracy:.2%}"
+    assert shown[-1][0] == 99
+    assert shown[-1][2] == 1_000
 
 
 @pytest.mark.parametrize(
