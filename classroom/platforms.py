@@ -1,10 +1,9 @@
 """What does a learning platform's list of the class say, and what goes back to the platform?
 
-Moodle's grading worksheet or list of participants, and the gradebooks of Canvas and Blackboard:
-each is CSV in its own way. What is not a grade goes back as it came, byte for byte.
+Moodle's grading worksheet or list of participants, and Canvas's gradebook: each is CSV in its own
+way. What is not a grade goes back as it came, byte for byte.
 """
 
-import codecs
 import re
 import unicodedata
 from collections import Counter
@@ -15,11 +14,10 @@ from pathlib import Path
 from classroom.collect import platform
 from classroom.harmless import printable, some
 
-_CODECS = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 _NUMBER = ("identifier", "id")  # headings in small letters: Moodle's "Participant 12345", Canvas's
 _NAMES = ("full name", "student", "username", "sis login id")
 _FIRST, _LAST = ("first name", "firstname"), ("last name", "lastname", "surname")
-_GRADE = re.compile(r"Grade|.+ \(\d+\)|.+\|\d+")  # as Moodle, Canvas and Blackboard head it
+_GRADE = re.compile(r"Grade|.+ \(\d+\)")  # as Moodle and Canvas head it
 
 
 @dataclass(frozen=True)
@@ -45,19 +43,17 @@ class ClassList:
         self.path = path
         if not path.is_file():
             raise FileNotFoundError(f"CLASS={path} is no file: give the list that you downloaded.")
-        raw = path.read_bytes()
-        self._codec = next((c for mark, c in _CODECS.items() if raw.startswith(mark)), "utf-8")
         try:
-            self._rows = list(_rows(raw.decode(self._codec)))
+            self._rows = list(_rows(path.read_bytes().decode()))
         except UnicodeDecodeError:
-            raise ValueError(f"{path} is not in UTF-8 or UTF-16: download it again.") from None
+            raise ValueError(f"{path} is not in UTF-8: download it again.") from None
         self._headings = [_value(*cell) for cell in self._rows[0]]
         self._places = {h.casefold(): place for place, h in enumerate(self._headings)}
         self.listed = list(self._students())
         if not self.listed:
             raise ValueError(
-                f"{path} lists nobody: give Moodle's grading worksheet or participants, or the "
-                f"gradebook of Canvas or Blackboard, in English; here are {some(self._headings)}."
+                f"{path} lists nobody: give Moodle's grading worksheet or participants, or "
+                f"Canvas's gradebook, in English; here are {some(self._headings)}."
             )
         fit = [h for h in self._headings if (h == column if column else _GRADE.fullmatch(h))]
         if len(fit) > 1 or (column and not fit):
@@ -104,7 +100,7 @@ class ClassList:
         for one, grade in grades.items():
             before, end = rows[one.row][self._grade]
             rows[one.row][self._grade] = (f'"{grade}"' if before[:1] == '"' else grade), end
-        return "".join(text + end for row in rows for text, end in row).encode(self._codec)
+        return "".join(text + end for row in rows for text, end in row).encode()
 
     def _students(self) -> Iterator[Listed]:
         numbered = any(heading in self._places for heading in _NUMBER)
