@@ -49,19 +49,9 @@ class Submission:
 def collect(submissions: Path, notebook: str = "lab2_pruning") -> list[Submission]:
     """Return what each student handed in, sorted by student.
 
-    Parameters
-    ----------
-    submissions : a folder or zip file, as it came from Moodle, Canvas, Blackboard or nbgrader
-        or with a folder or a notebook per student, or one notebook
-    notebook : the assignment's name, without ``.ipynb``
-
-    Raises
-    ------
-    FileNotFoundError, PermissionError
-        `submissions` is not there, or cannot be read.
-    ValueError
-        It is neither a folder nor a zip file nor a notebook, is damaged, has too many entries
-        or holds nothing to grade.
+    `submissions` is a folder or zip file, as it came from Moodle, Canvas, Blackboard or nbgrader
+    or with a folder or a notebook per student, or one notebook; `notebook` is the assignment's
+    name. A FileNotFoundError, PermissionError or ValueError says why nothing can be graded.
     """
     path = Path(submissions)
     with ExitStack() as stack:  # a zip file stays open until its notebooks are read

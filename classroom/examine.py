@@ -19,7 +19,7 @@ from torch import nn
 
 import labutils as lab
 from classroom.apart import apart
-from classroom.assignment import NAME, Part, parsed, parts, settings
+from classroom.assignment import Part, course_file, parsed, parts, settings, without_words
 from classroom.harmless import some
 from classroom.oddities import oddities
 from classroom.restore import NotThisAssignment, Step, Work, read, restore
@@ -116,11 +116,6 @@ def shipped() -> dict[str, nn.Module]:
     folder = settings().network.get("shipped", "")
     files = sorted((lab.lab_home() / folder).glob("*.pth")) if folder else []
     return {f"{folder}/{path.name}": lab.load_model(path) for path in files}
-
-
-def course_file(course: Path, kind: str) -> Path:
-    """Return the assignment's notebook in a course folder: "source" or "release"."""
-    return course / kind / NAME / f"{NAME}.ipynb"
 
 
 class _Examiner:
@@ -293,9 +288,4 @@ def _handed_in(cell: dict) -> object:
 
 def _plain(code: str) -> str:
     """Return code without comments, docstrings and layout, to compare it."""
-    tree = parsed(code)
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(node, ast.FunctionDef) and len(body) > 1 and ast.get_docstring(node):
-            body.pop(0)
-    return ast.unparse(tree) or code
+    return ast.unparse(without_words(parsed(code))) or code

@@ -31,12 +31,9 @@ class Listed:
 
 
 class ClassList:
-    """A class, read from a file; with `column` for the grades, where several could be it.
+    """A class, read from a file; `column` names that of the grades, where several could be it.
 
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        The file is not there, or is not a list of a class; or which column is unclear.
+    A FileNotFoundError or ValueError says what is wrong with the file.
     """
 
     def __init__(self, path: Path, column: str = "") -> None:
@@ -68,9 +65,7 @@ class ClassList:
     ) -> tuple[dict[str, Listed], dict[str, str], list[Listed]]:
         """Return who in the list is whom, why others are nobody there, and who is left over.
 
-        Parameters
-        ----------
-        students : number and name by identifier
+        `students` are numbers and names by identifier.
         """
         found, why, doubtful = {}, {}, set()
         numbered = any(one.number for one in self.listed)

@@ -16,6 +16,7 @@ from classroom.assignment import Part, defined
 from classroom.harmless import some
 
 MOST_CELLS = 2000
+OWN = ("solution", "answer")  # kinds of cells that students fill in
 
 
 class NotThisAssignment(ValueError):
@@ -93,24 +94,20 @@ def _cell(found: dict) -> NotebookNode:
 def restore(notebook: NotebookNode, released: list[Part]) -> Work:
     """Put a submission into the order of the assignment, as the students got it.
 
-    Raises
-    ------
-    NotThisAssignment
-        There is none of its solutions in it.
+    One that has none of its solutions is `NotThisAssignment`.
     """
     names, remarks = _recognise(notebook, released)
-    kinds = {part.name: part.kind for part in released}
-    if not any(kinds[name] in ("solution", "answer") for name in names if name):
+    by_name = {part.name: part for part in released}
+    parts = [by_name.get(name) for name in names]
+    if not any(part and part.kind in OWN for part in parts):
         raise NotThisAssignment(
             "the notebook has none of this assignment's cells: is it another one's?"
         )
     work, edited = Work([], remarks), []
-    by_name = {part.name: part for part in released}
-    for name, cell in zip(names, notebook.cells, strict=True):
-        part = by_name.get(name)
-        if part and part.kind not in ("solution", "answer"):
+    for part, cell in zip(parts, notebook.cells, strict=True):
+        if part and part.kind not in OWN:
             if cell.source.strip() != part.source.strip() and part.kind != "text":
-                edited.append(name)
+                edited.append(part.name)
             cell = {**cell, "source": part.source}
         work.steps.append(Step(part, NotebookNode(cell)))
     if edited:
