@@ -148,14 +148,16 @@ class _Examiner:
         if kind != "code":
             self.result.remarks += [f"{name} {clause}" for clause in oddities(code)]
         if kind == "solution" and code != self.blank[name].source:
-            self.result.solutions[name] = _plain(code)
+            # Without comments, docstrings and layout, to be compared.
+            self.result.solutions[name] = ast.unparse(without_words(parsed(code))) or code
         error = self.session.run(name, code)
         if error:
             self.errors[name] = error
 
     def _grade(self, part: Part, step: Step) -> Mark:
         """Run a check, hidden tests included, on the answers of the student's functions."""
-        wanted = [f for f in self.by_function if f in _names(part.source)]
+        used = {node.id for node in ast.walk(parsed(part.source)) if isinstance(node, ast.Name)}
+        wanted = [function for function in self.by_function if function in used]
         if [self.by_function[function] for function in wanted] == [self.network]:
             return self._design(part, wanted[0], step.cell)
         stand_ins = {}
@@ -274,18 +276,9 @@ def _run_check(source: str, space: dict) -> tuple[object, str]:
     return value, told.getvalue()
 
 
-def _names(source: str) -> set[str]:
-    return {node.id for node in ast.walk(parsed(source)) if isinstance(node, ast.Name)}
-
-
 def _handed_in(cell: dict) -> object:
     """Return the network in a cell's outputs, or None."""
     outputs = (output.get("data", {}).get(MIME) for output in cell.get("outputs", []))
     packed = next((found for found in outputs if found is not None), None)
     with contextlib.suppress(ValueError):
         return unpack(packed)
-
-
-def _plain(code: str) -> str:
-    """Return code without comments, docstrings and layout, to compare it."""
-    return ast.unparse(without_words(parsed(code))) or code

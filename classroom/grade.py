@@ -13,7 +13,7 @@ import importlib
 import json
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from multiprocessing.connection import wait
@@ -29,7 +29,7 @@ from classroom.examine import Mark, Result, examine
 from classroom.gradebook import Course
 from classroom.handout.build import make_writable
 from classroom.harmless import printable, some
-from classroom.interrupt import Interrupts
+from classroom.interrupt import interrupts_kept
 from classroom.platforms import ClassList
 from classroom.records import UPLOAD, Records, tell, write_grades
 from classroom.restore import read, restore
@@ -100,10 +100,10 @@ def grade(
             "this very assignment where the platform has one for each."
         )
     make_writable(course, "COURSE=...")
-    with only_writer(course / "gradebook.db", doing="grading"), Interrupts() as interrupts:
+    with only_writer(course / "gradebook.db", doing="grading"), interrupts_kept() as obey:
         book = Course(course)
         book.prepare()
-        interrupts.obey()
+        obey()
         records = Records(course / "records")
         version = _version(book)
         todo = [
@@ -113,8 +113,8 @@ def grade(
         ]
         print(f"{len(handed_in)} submissions, {len(handed_in) - len(todo)} of them graded already")
         graders = _Class(book, records, version, allowed, unsafe)
-        graders.go_through(todo, jobs, interrupts)
-        tell(book, records, interrupts)
+        graders.go_through(todo, jobs, obey)
+        tell(book, records, obey)
         path = write_grades(book, records, class_list)
     print(f"Grades: {path}\nFeedback: {course / 'feedback'}\nTo upload: {course / UPLOAD}")
 
@@ -168,7 +168,7 @@ class _Class:
     unsafe: bool
     done: int = 0
 
-    def go_through(self, todo: list[Submission], jobs: int, interrupts: Interrupts) -> None:
+    def go_through(self, todo: list[Submission], jobs: int, obey: Callable[[], None]) -> None:
         """Grade these, some at a time."""
         # What takes seconds to load, before the first copy of this process: so all have it.
         digits()
@@ -177,7 +177,7 @@ class _Class:
         waiting, running, enough = list(todo), {}, self.limits.total + SPARE
         try:
             while waiting or running:
-                interrupts.obey()
+                obey()
                 while waiting and len(running) < max(1, jobs):
                     one = waiting.pop(0)
                     work = partial(_examined, one, self.course.folder, self.limits, self.unsafe)
@@ -192,7 +192,8 @@ class _Class:
                 copy.end()
 
     def _finish(self, one: Submission, found: dict | None, why: str, total: int) -> None:
-        result, handed_in = _result(found, why), _hash(one)
+        result, handed_in = Result(**(found or {"problem": f"the examination {why}"})), _hash(one)
+        result.marks = {name: Mark(**mark) for name, mark in result.marks.items()}
         result.remarks = [*one.notes, *result.remarks]
         if not result.problem:
             try:
@@ -212,19 +213,12 @@ class _Class:
 def _examined(one: Submission, folder: Path, limits: Limits, unsafe: bool) -> dict:
     """Examine one submission, in a process of its own; return its `Result` as plain data."""
     torch.set_num_threads(1)
-    if one.problem or one.content is None:
-        return asdict(Result(problem=one.problem or "there is no notebook"))
+    if one.content is None:
+        return asdict(Result(problem=one.problem))
     try:
         return asdict(examine(one.content, folder, limits, unsafe=unsafe))
     except MemoryError:
         return asdict(Result(problem="its answers took more memory than there is"))
-
-
-def _result(found: dict | None, why: str) -> Result:
-    if found is None:
-        return Result(problem=f"the examination {why}")
-    marks = {name: Mark(**mark) for name, mark in found["marks"].items()}
-    return Result(**{**found, "marks": marks})
 
 
 def _hash(one: Submission) -> str:

@@ -11,7 +11,6 @@ import re
 import shutil
 import sqlite3
 import sys
-import tempfile
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -163,22 +162,22 @@ class Course:
     def _undone_unless_done(self, student: str) -> Iterator[None]:
         """Bring gradebook and files back to what they were if the block is not gone through."""
         own = [self.folder / kind / student for kind in ("submitted", "autograded")]
+        files = [path for folder in own for path in folder.rglob("*") if path.is_file()]
+        kept = {path: path.read_bytes() for path in files}
         with (
-            tempfile.TemporaryDirectory(dir=self.folder, prefix=".before-") as kept,
             contextlib.closing(sqlite3.connect(self.database)) as book,
             contextlib.closing(sqlite3.connect(":memory:")) as before,
         ):
             book.backup(before)
-            for folder in filter(Path.exists, own):
-                shutil.copytree(folder, Path(kept, folder.parent.name))
             try:
                 yield
             except BaseException:
                 before.backup(book)
                 for folder in own:
                     shutil.rmtree(folder, ignore_errors=True)
-                    if Path(kept, folder.parent.name).exists():
-                        shutil.copytree(Path(kept, folder.parent.name), folder)
+                for path, content in kept.items():
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    path.write_bytes(content)
                 raise
 
     def _marked(self, work: Work, marks: dict[str, Mark]) -> NotebookNode:
@@ -197,6 +196,7 @@ class Course:
                 room = max(0, room - len(cell.source))
                 if cell.cell_type != "code":
                     cell.source = harmless.markdown(cell.source)
+            cell.id = f"added-{len(cells)}"  # of its own, which copied cells have not
             if step.part:
                 cell.metadata, cell.id = meta[step.part.name], step.part.name
                 if step.part.kind == "check":
@@ -204,7 +204,6 @@ class Course:
                 if step.part.kind == "answer":
                     cells.append(_scheme(step.part.name, schemes[step.part.name]))
             cells.append(cell)
-        _number(cells)
         return nbformat.v4.new_notebook(cells=cells, metadata=released.metadata)
 
     def _refuse_damage(self) -> None:
@@ -280,15 +279,6 @@ def _scheme(name: str, source: str) -> NotebookNode:
     cell = new_markdown_cell("> *Only graders see this.*\n\n" + "\n".join(lines))
     cell.metadata.tags, cell.id = [SCHEME], f"{name}-scheme"
     return cell
-
-
-def _number(cells: list[NotebookNode]) -> None:
-    """Give every cell an id of its own, which copied cells have not."""
-    seen: set[str] = set()
-    for place, cell in enumerate(cells):
-        if cell.id in seen or not cell.metadata:
-            cell.id = f"added-{place}"
-        seen.add(cell.id)
 
 
 def _reason(answer: dict) -> str:

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -13,7 +14,6 @@ from classroom.feedback import page
 from classroom.gradebook import Course, Standing
 from classroom.handout.build import zipped
 from classroom.harmless import some, spreadsheet_cell
-from classroom.interrupt import Interrupts
 from classroom.platforms import ClassList, feedback_name
 from labutils.base.writing import write_whole
 
@@ -59,11 +59,11 @@ class Records:
         _write(self.folder / f"{one.student}.json", json.dumps(record, indent=1).encode())
 
 
-def tell(course: Course, records: Records, interrupts: Interrupts) -> None:
+def tell(course: Course, records: Records, obey: Callable[[], None]) -> None:
     """Write the feedback pages that are missing, or older than what they show, and all in a zip."""
     released, pages = parts(course_file(course.folder, "release")), {}
     for student in records.students():
-        interrupts.obey()
+        obey()
         standing, graded = course.standing(student), records.read(student)["graded"]
         if standing is None or graded is None:
             continue

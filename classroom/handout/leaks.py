@@ -18,8 +18,8 @@ def secrets(source: NotebookNode) -> dict[bytes, tuple[str, str]]:
 
     What lies between ``### BEGIN ...`` and ``### END ...`` in the teacher's notebook is secret,
     and a solution without these marks is secret altogether. Two kinds of lines give nothing away:
-    those shorter than `SHORTEST`, and those which it shows elsewhere anyway, as an import. (What the students'
-    notebook shows would be no measure: it may be what leaks.)
+    those shorter than `SHORTEST`, and those which it shows elsewhere anyway, as an import.
+    (What the students' notebook shows would be no measure: it may be what leaks.)
     """
     shown = b"\n".join(_bare(_parted(cell)[1]) for cell in source.cells)
     return {
