@@ -203,9 +203,9 @@ class _Examiner:
 
         def judged() -> dict:
             mark = self._check(part, {function: ready})
-            if mark.outcome != "right":
-                return {"mark": asdict(mark), "network": "", "remarks": []}
-            return _worth(attempt.result, mark)
+            remarks = _weighed(attempt.result, mark) if mark.outcome == "right" else []
+            network = fingerprint(attempt.result) if mark.outcome == "right" else ""
+            return {"mark": asdict(mark), "network": network, "remarks": remarks}
 
         limits = self.session.limits
         found, why = apart(judged, limits.cell, limits.memory)
@@ -237,12 +237,13 @@ class _Examiner:
         return text
 
 
-def _worth(network: nn.Module, mark: Mark) -> dict:
-    """Say what a network is worth on the test images; remark what is odd about it."""
+def _weighed(network: nn.Module, mark: Mark) -> list[str]:
+    """Say in its mark what a network is worth on the test images; return what is odd about it."""
     known = next((name for name, other in shipped().items() if _near(network, other)), "")
     if known:
-        mark = Mark("wrong", 0, "This network came with labutils: make one yourself.")
-        return {"mark": asdict(mark), "network": "", "remarks": [f"the network is {known}"]}
+        mark.outcome, mark.points = "wrong", 0
+        mark.text = "This network came with labutils: make one yourself."
+        return [f"the network is {known}"]
     chosen_on, unseen = (lab.evaluate(network, s) for s in (digits().validation, digits().test))
     remarks = []
     if chosen_on.interval[0] > unseen.interval[1]:  # by more than 95% intervals allow
@@ -251,7 +252,7 @@ def _worth(network: nn.Module, mark: Mark) -> dict:
             f"{unseen.accuracy:.1%} of the test images: was it trained on the former?"
         )
     mark.text += f"On the 10,000 test images it is right for {unseen}.\n"
-    return {"mark": asdict(mark), "network": fingerprint(network), "remarks": remarks}
+    return remarks
 
 
 def _near(one: nn.Module, other: nn.Module) -> bool:

@@ -158,17 +158,16 @@ def _add_missing(work: Work, released: list[Part]) -> None:
     """Put every missing cell behind the one that it follows in the assignment."""
     place, missing = -1, []
     for part in released:
-        here = next(
-            (i for i, s in enumerate(work.steps) if s.part and s.part.name == part.name), None
-        )
-        if here is None:
-            new = new_markdown_cell if part.kind in ("text", "answer") else new_code_cell
-            here = place + 1
-            work.steps.insert(here, Step(part, new(part.source)))
-            if part.kind != "text":
-                missing.append(part.name)
-            if part.kind == "answer":
-                work.unanswered.append(part.exercise)
-        place = here
+        placed = [step.part for step in work.steps]
+        if part in placed:
+            place = placed.index(part)
+            continue
+        place += 1
+        new = new_markdown_cell if part.kind in ("text", "answer") else new_code_cell
+        work.steps.insert(place, Step(part, new(part.source)))
+        if part.kind != "text":
+            missing.append(part.name)
+        if part.kind == "answer":
+            work.unanswered.append(part.exercise)
     if missing:
         work.remarks.append(f"missing, and put back: {some(missing)}")

@@ -20,7 +20,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from classroom import obstacles, syscalls
-from classroom.apart import kill, limit
+from classroom.apart import limit
 from labutils.base.digits import Digits, load_mnist
 from labutils.base.home import lab_home
 
@@ -100,15 +100,6 @@ def start(limits: Limits, *, unsafe: bool = False) -> subprocess.Popen:
             pass_fds=[calls.fileno()],
             preexec_fn=functools.partial(limit, **bounds),
         )
-
-
-def stop(process: subprocess.Popen) -> None:
-    """End a student's process and all it started."""
-    kill(process.pid)
-    process.wait()
-    for pipe in (process.stdin, process.stdout):
-        with contextlib.suppress(OSError):
-            pipe.close()
 
 
 def excess(process: subprocess.Popen, limits: Limits) -> str:
