@@ -46,6 +46,7 @@ class ClassList:
             raise ValueError(f"{path} is not in UTF-8: download it again.") from None
         self._headings = [_value(*cell) for cell in self._rows[0]]
         self._places = {h.casefold(): place for place, h in enumerate(self._headings)}
+        self._numbered = any(heading in self._places for heading in _NUMBER)
         self.listed = list(self._students())
         if not self.listed:
             raise ValueError(
@@ -68,9 +69,8 @@ class ClassList:
         `students` are numbers and names by identifier.
         """
         found, why, doubtful = {}, {}, set()
-        numbered = any(one.number for one in self.listed)
         for student, (number, name) in students.items():
-            by_number, key = number and numbered, _key(name)
+            by_number, key = number and self._numbered, _key(name)
             fit = [s for s in self.listed if (s.number == number if by_number else key in s.called)]
             doubtful.update(fit)
             if len(fit) != 1:
@@ -98,7 +98,6 @@ class ClassList:
         return "".join(text + end for row in rows for text, end in row).encode()
 
     def _students(self) -> Iterator[Listed]:
-        numbered = any(heading in self._places for heading in _NUMBER)
         for place, row in enumerate(self._rows[1:], 1):
             if not "".join(text for text, _ in row):
                 continue
@@ -111,7 +110,7 @@ class ClassList:
             first, last = (next(self._cells(row, names), "") for names in (_FIRST, _LAST))
             names = [*self._cells(row, _NAMES), *filter(None, [f"{first} {last}".strip()])]
             # Canvas has rows that are no student's, as that of the points possible.
-            if number or (names and not numbered):
+            if number or (names and not self._numbered):
                 turned = [" ".join(reversed(name.split(","))) for name in names]
                 called = frozenset(filter(None, map(_key, [*names, *turned])))
                 yield Listed(place, number, printable((names or [""])[-1 if first else 0]), called)
