@@ -19,7 +19,7 @@ import pytest
 from conftest import PROJECT
 
 from classroom.assignment import NAME, SOURCE, columns, parts
-from classroom.handout import build, contents, leaks, paper
+from classroom.handout import build, contents, leaks, sheet
 from classroom.handout.__main__ import main
 from classroom.typeset import formula
 
@@ -401,7 +401,7 @@ def test_without_a_browser_an_old_pdf_goes(tmp_path, monkeypatch):
     (tmp_path / "handout.html").write_text("<p>new")
     (tmp_path / "handout.pdf").write_text("old")
     monkeypatch.setitem(sys.modules, "playwright.sync_api", None)
-    said = paper.print_page(tmp_path / "handout.html")
+    said = sheet.print_page(tmp_path / "handout.html")
     assert said == (
         "no handout.pdf: Playwright is not installed: pip install playwright, "
         "or print the page by hand."
