@@ -14,7 +14,7 @@ PACKED = (
     *("data/README.md", "data/MNIST/raw/train-images-*.gz", "data/MNIST/raw/train-labels-*.gz"),
     *("data/MNIST/raw/t10k-images-*.gz", "data/MNIST/raw/t10k-labels-*.gz"),
     *("models/README.md", "models/pretrained/*", "models/smallest/*"),
-    *("benchmarks/recovery.py", "benchmarks/training_methods.py"),
+    *("benchmarks/recovery.py", "benchmarks/repair.py", "benchmarks/training_methods.py"),
     *("benchmarks/results/README.md", "benchmarks/results/*.csv"),
 )
 MADE = ("__pycache__", "*.pyc", "*-ubyte", "*.partial", "*.lock", ".*")  # never handed out
