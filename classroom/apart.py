@@ -18,12 +18,9 @@ LINUX = sys.platform.startswith("linux")
 
 
 class Copy:
-    """A process that does some work; on Linux it has all that this one has loaded.
+    """A process whose work gives what JSON can hold; on Linux it has all that this one has loaded.
 
-    Parameters
-    ----------
-    work : gives what JSON can hold
-    seconds, memory : how long it may take, and the bytes of addresses that it may have in all
+    It may take so many seconds, and have so many bytes of addresses in all.
     """
 
     def __init__(self, work: Callable[[], dict], seconds: float, memory: int) -> None:

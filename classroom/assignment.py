@@ -7,12 +7,11 @@ same name and with `assignment.toml`: all that is neither a text of it nor code.
 import ast
 import contextlib
 import functools
-import math
 import os
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 import nbformat
 from IPython.core.inputtransformer2 import TransformerManager
@@ -20,7 +19,7 @@ from nbformat import NotebookNode
 from pydantic import BaseModel, Field, ValidationError
 
 from classroom.harmless import some
-from classroom.sandbox import PROJECT, Limits
+from classroom.sandbox import PROJECT, Limits, Positive
 
 try:
     import tomllib
@@ -35,29 +34,22 @@ SOURCE = FOLDER / f"{NAME}.ipynb"
 SETTINGS = FOLDER / "assignment.toml"
 GRADED = ("check", "answer")  # kinds of cells
 
-Positive = Annotated[int | float, Field(gt=0, lt=math.inf)]
 
-
-class Settings(BaseModel, extra="forbid", strict=True):
+class Settings(BaseModel, extra="forbid"):
     """What `assignment.toml` says; that of lab2_pruning explains it."""
 
     handout: str = Field(pattern=r"^\w[\w.-]*$")
     points: dict[str, dict[str, Positive]]
     without: dict[str, list[str]] = {}
     network: dict[Literal["cell", "shipped"], str] = {}
-    limits: dict[Literal[tuple(vars(Limits()))], Positive] = {}
+    limits: Limits = Limits()
 
 
 @functools.cache
 def settings() -> Settings:
-    """Return what is tied to this assignment.
+    """Return what is tied to this assignment: FileNotFoundError if it is not there.
 
-    Raises
-    ------
-    FileNotFoundError
-        There is no such assignment.
-    ValueError
-        Its file is no TOML, or a key is missing, unknown or of another type.
+    A ValueError says that its file is no TOML, or a key is missing, unknown or of another type.
     """
     if not SETTINGS.is_file():
         known = some(sorted(path.parent.name for path in ALL.glob("*/assignment.toml")))
@@ -73,6 +65,11 @@ def settings() -> Settings:
     except ValueError as error:
         what = str(error)
     raise ValueError(f"{SETTINGS}: {what}. That of lab2_pruning says what may be there.")
+
+
+def course_file(course: Path, kind: str, student: str = "") -> Path:
+    """Return a notebook in a course folder, which nbgrader lays out by kinds: "release", say."""
+    return Path(course, kind, student, NAME, f"{NAME}.ipynb")
 
 
 @dataclass(frozen=True)
@@ -98,10 +95,7 @@ class Part:
 def parts(path: Path = SOURCE) -> list[Part]:
     """Return the cells of the assignment in order, as the teacher's or the students' file has them.
 
-    Raises
-    ------
-    ValueError
-        A cell has no name, another's, or is of a kind that grading does not know.
+    A cell without a name, with another's, or of a kind that cannot be graded is a ValueError.
     """
     found = [_part(cell) for cell in nbformat.read(path, as_version=4).cells]
     twice = some(n for n, times in Counter(part.name for part in found).items() if times > 1)
@@ -115,10 +109,7 @@ def parts(path: Path = SOURCE) -> list[Part]:
 def complete(path: Path = SOURCE) -> bytes:
     """Return the teacher's notebook as nbgrader takes it, with the points of `assignment.toml`.
 
-    Raises
-    ------
-    ValueError
-        Notebook and file do not name the same cells, or not the same points.
+    It is a ValueError if they do not name the same cells, or not the same points.
     """
     found, said, notebook = parts(path), settings(), nbformat.read(path, as_version=4)
     given = Counter(name for cells in said.points.values() for name in cells)
@@ -181,6 +172,22 @@ def parsed(source: str) -> ast.Module:
         with contextlib.suppress(SyntaxError, ValueError, RecursionError, MemoryError):
             return ast.parse(translate(source))
     return ast.Module([], [])
+
+
+def without_words(tree: ast.Module) -> ast.Module:
+    r"""Return a syntax tree without what stands alone in a line and does nothing: docstrings.
+
+    >>> ast.unparse(without_words(parsed("def one():\n    'Give one.'\n    return 1  # always")))
+    'def one():\n    return 1'
+    """
+    for node in ast.walk(tree):
+        if isinstance(getattr(node, "body", None), list):
+            node.body = [part for part in node.body if not _only_says(part)]
+    return tree
+
+
+def _only_says(statement: ast.AST) -> bool:
+    return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
 
 
 def _part(cell: NotebookNode) -> Part:

@@ -49,19 +49,9 @@ class Submission:
 def collect(submissions: Path, notebook: str = "lab2_pruning") -> list[Submission]:
     """Return what each student handed in, sorted by student.
 
-    Parameters
-    ----------
-    submissions : a folder or zip file, as it came from Moodle, Canvas, Blackboard or nbgrader
-        or with a folder or a notebook per student, or one notebook
-    notebook : the assignment's name, without ``.ipynb``
-
-    Raises
-    ------
-    FileNotFoundError, PermissionError
-        `submissions` is not there, or cannot be read.
-    ValueError
-        It is neither a folder nor a zip file nor a notebook, is damaged, has too many entries
-        or holds nothing to grade.
+    `submissions` is a folder or zip file, as it came from Moodle, Canvas, Blackboard or nbgrader
+    or with a folder or a notebook per student, or one notebook; `notebook` is the assignment's
+    name. A FileNotFoundError, PermissionError or ValueError says why nothing can be graded.
     """
     path = Path(submissions)
     with ExitStack() as stack:  # a zip file stays open until its notebooks are read
@@ -143,27 +133,19 @@ def _label(file: File) -> tuple[str, str, str, File]:
     """Return a student's key, name and number, and the file as theirs."""
     top, *below = file.parts
     known = platform(top)
-    if known:
-        named = known.groupdict()
-        name, number = named["name"], named.get("number", "")
-        key = f"{name}_{number or named['course']}"
-        parts = ([named["file"]] if named["file"] else []) + below or [top]
-    else:
-        named, number = {}, ""
-        key = name = top if below else PurePosixPath(top).stem
-        parts = below or [top]
+    named = known.groupdict() if known else {}
+    name = named.get("name") or (top if below else PurePosixPath(top).stem)
+    number = named.get("number", "")
+    key = f"{name}_{number or named['course']}" if known else name
+    parts = ([named["file"]] if named.get("file") else []) + below or [top]
     late = ("the platform marked it as late",) if named.get("late") else ()
     # Only platforms' names and folders are trusted to say when: a backup has a date, too.
     dated = file.parts[1:-1] if _is_work(file.parts[-1]) else ()
     dated = file.parts if "_attempt_" in file.parts[-1] else dated
     found = _MOMENT.search("/".join(dated))
     moment = "{} {}:{}:{}".format(*found.groups()) if found else ""
-    return (
-        key,
-        name,
-        number,
-        replace(file, parts=tuple(parts), moment=moment, notes=late + file.notes),
-    )
+    theirs = replace(file, parts=tuple(parts), moment=moment, notes=late + file.notes)
+    return key, name, number, theirs
 
 
 def _identifiers(names: dict[str, tuple[str, str]]) -> dict[str, str]:

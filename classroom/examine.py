@@ -19,7 +19,7 @@ from torch import nn
 
 import labutils as lab
 from classroom.apart import apart
-from classroom.assignment import NAME, Part, parsed, parts, settings
+from classroom.assignment import Part, course_file, parsed, parts, settings, without_words
 from classroom.harmless import some
 from classroom.oddities import oddities
 from classroom.restore import NotThisAssignment, Step, Work, read, restore
@@ -118,11 +118,6 @@ def shipped() -> dict[str, nn.Module]:
     return {f"{folder}/{path.name}": lab.load_model(path) for path in files}
 
 
-def course_file(course: Path, kind: str) -> Path:
-    """Return the assignment's notebook in a course folder: "source" or "release"."""
-    return course / kind / NAME / f"{NAME}.ipynb"
-
-
 class _Examiner:
     """Goes through one student's work."""
 
@@ -153,14 +148,16 @@ class _Examiner:
         if kind != "code":
             self.result.remarks += [f"{name} {clause}" for clause in oddities(code)]
         if kind == "solution" and code != self.blank[name].source:
-            self.result.solutions[name] = _plain(code)
+            # Without comments, docstrings and layout, to be compared.
+            self.result.solutions[name] = ast.unparse(without_words(parsed(code))) or code
         error = self.session.run(name, code)
         if error:
             self.errors[name] = error
 
     def _grade(self, part: Part, step: Step) -> Mark:
         """Run a check, hidden tests included, on the answers of the student's functions."""
-        wanted = [f for f in self.by_function if f in _names(part.source)]
+        used = {node.id for node in ast.walk(parsed(part.source)) if isinstance(node, ast.Name)}
+        wanted = [function for function in self.by_function if function in used]
         if [self.by_function[function] for function in wanted] == [self.network]:
             return self._design(part, wanted[0], step.cell)
         stand_ins = {}
@@ -206,9 +203,9 @@ class _Examiner:
 
         def judged() -> dict:
             mark = self._check(part, {function: ready})
-            if mark.outcome != "right":
-                return {"mark": asdict(mark), "network": "", "remarks": []}
-            return _worth(attempt.result, mark)
+            remarks = _weighed(attempt.result, mark) if mark.outcome == "right" else []
+            network = fingerprint(attempt.result) if mark.outcome == "right" else ""
+            return {"mark": asdict(mark), "network": network, "remarks": remarks}
 
         limits = self.session.limits
         found, why = apart(judged, limits.cell, limits.memory)
@@ -240,12 +237,13 @@ class _Examiner:
         return text
 
 
-def _worth(network: nn.Module, mark: Mark) -> dict:
-    """Say what a network is worth on the test images; remark what is odd about it."""
+def _weighed(network: nn.Module, mark: Mark) -> list[str]:
+    """Say in its mark what a network is worth on the test images; return what is odd about it."""
     known = next((name for name, other in shipped().items() if _near(network, other)), "")
     if known:
-        mark = Mark("wrong", 0, "This network came with labutils: make one yourself.")
-        return {"mark": asdict(mark), "network": "", "remarks": [f"the network is {known}"]}
+        mark.outcome, mark.points = "wrong", 0
+        mark.text = "This network came with labutils: make one yourself."
+        return [f"the network is {known}"]
     chosen_on, unseen = (lab.evaluate(network, s) for s in (digits().validation, digits().test))
     remarks = []
     if chosen_on.interval[0] > unseen.interval[1]:  # by more than 95% intervals allow
@@ -254,7 +252,7 @@ def _worth(network: nn.Module, mark: Mark) -> dict:
             f"{unseen.accuracy:.1%} of the test images: was it trained on the former?"
         )
     mark.text += f"On the 10,000 test images it is right for {unseen}.\n"
-    return {"mark": asdict(mark), "network": fingerprint(network), "remarks": remarks}
+    return remarks
 
 
 def _near(one: nn.Module, other: nn.Module) -> bool:
@@ -279,23 +277,9 @@ def _run_check(source: str, space: dict) -> tuple[object, str]:
     return value, told.getvalue()
 
 
-def _names(source: str) -> set[str]:
-    return {node.id for node in ast.walk(parsed(source)) if isinstance(node, ast.Name)}
-
-
 def _handed_in(cell: dict) -> object:
     """Return the network in a cell's outputs, or None."""
     outputs = (output.get("data", {}).get(MIME) for output in cell.get("outputs", []))
     packed = next((found for found in outputs if found is not None), None)
     with contextlib.suppress(ValueError):
         return unpack(packed)
-
-
-def _plain(code: str) -> str:
-    """Return code without comments, docstrings and layout, to compare it."""
-    tree = parsed(code)
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(node, ast.FunctionDef) and len(body) > 1 and ast.get_docstring(node):
-            body.pop(0)
-    return ast.unparse(tree) or code

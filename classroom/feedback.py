@@ -8,17 +8,14 @@ import html
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from nbconvert.filters import Highlight2HTML
 from nbformat import NotebookNode
 
 from classroom.assignment import Part, columns
 from classroom.gradebook import SCHEME, Standing
 from classroom.harmless import markdown
-from classroom.typeset import typeset, web_page
+from classroom.typeset import code, typeset, web_page
 
 STYLE = Path(__file__).with_suffix(".css")
-# The browser is told so as well.
-SAFE = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 WAITING = "not marked yet"
 
 
@@ -29,15 +26,9 @@ def page(
     standing: Standing,
     told: Mapping[str, str],
 ) -> str:
-    """Return a student's page: points, what failed, and the marked notebook.
+    """Return a student's page: points, what failed, and the notebook as the gradebook keeps it.
 
-    Parameters
-    ----------
-    name : of the student
-    notebook : as the gradebook keeps it, with the student's cells
-    released : what the students got; given cells and checks are shown as they are there
-    standing : points and comments
-    told : what each check said, by name of its cell
+    Given cells and checks are shown as they were released; `told` is what each check said.
     """
     parts = {part.name: part for part in released}
     body = "\n".join(_summary(name, released, standing, told))
@@ -45,7 +36,7 @@ def page(
         if SCHEME not in cell.metadata.get("tags", []):
             part = parts.get(cell.metadata.get("nbgrader", {}).get("grade_id", ""))
             body += "\n" + _cell(cell, part, standing, told)
-    return web_page(f"{name}: feedback", STYLE, body + "\n", SAFE)
+    return web_page(f"{name}: feedback", STYLE, body + "\n")
 
 
 def _summary(
@@ -77,12 +68,12 @@ def _cell(
     cell: NotebookNode, part: Part | None, standing: Standing, told: Mapping[str, str]
 ) -> str:
     if part is None:
-        show = {"markdown": _untouched, "code": _code}.get(cell.cell_type, _verbatim)
+        show = {"markdown": _untouched, "code": code}.get(cell.cell_type, _verbatim)
         return _yours("You added", show(cell.source))
     comment = standing.comments.get(part.name, "")
     said = f'<div class="comment">\n{_untouched(comment)}</div>\n' if comment else ""
     if part.kind == "solution":
-        return _yours("Your code", _code(cell.source)) + said
+        return _yours("Your code", code(cell.source)) + said
     if part.kind == "answer":
         own = _yours("Your answer", _untouched(cell.source))
         return own + _verdict(part, standing.points[part.name], said)
@@ -117,15 +108,11 @@ def _untouched(text: str) -> str:
 def _given(source: str, kind: str) -> str:
     """Return a cell of the assignment, the same on every page."""
     if kind == "code":
-        return _code(source)
+        return code(source)
     try:
         return typeset(source)
     except ValueError:  # its TeX is better than no page
         return _untouched(source)
-
-
-def _code(source: str) -> str:
-    return Highlight2HTML(pygments_lexer="python")(source)
 
 
 def _verbatim(text: str) -> str:

@@ -1,9 +1,5 @@
 """Grade a class: `make grade SUBMISSIONS=folder-or-zip`.
 
-    python -m classroom.grade SUBMISSIONS [--class LIST [--column NAME]] [--course FOLDER]
-                              [--jobs N] [--again STUDENT ...] [--limits JSON]
-                              [--unsafe] [--as-root]
-
 Writes into the course folder: grades.csv, a feedback page for each student, what the platform
 takes back (`upload/`), and what nbgrader needs to mark the written answers. Run it again at any
 time: what is graded stays graded, what changed is graded anew, and marks given by hand since are
@@ -15,10 +11,10 @@ import ast
 import hashlib
 import importlib
 import json
-import math
 import os
 import sys
-from dataclasses import asdict
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -27,12 +23,13 @@ import torch
 
 from classroom import sandbox
 from classroom.apart import Copy
-from classroom.assignment import NAME, PROJECT, parts, settings
+from classroom.assignment import NAME, PROJECT, course_file, parts, settings, without_words
 from classroom.collect import Submission, collect
-from classroom.examine import Mark, Result, course_file, examine
+from classroom.examine import Mark, Result, examine
 from classroom.gradebook import Course
+from classroom.handout.build import make_writable
 from classroom.harmless import printable, some
-from classroom.interrupt import Interrupts
+from classroom.interrupt import interrupts_kept
 from classroom.platforms import ClassList
 from classroom.records import UPLOAD, Records, tell, write_grades
 from classroom.restore import read, restore
@@ -60,18 +57,8 @@ def main() -> None:
     told.add_argument("--unsafe", action="store_true", help="without a sandbox")
     told.add_argument("--as-root", action="store_true", help="even though you are root")
     told.add_argument("--limits", default="{}", help='other limits, as {"cell": 120} for seconds')
-    given = told.parse_args()
     try:
-        grade(
-            given.submissions,
-            given.course,
-            jobs=max(1, given.jobs),
-            again=set(given.again),
-            unsafe=given.unsafe,
-            as_root=given.as_root,
-            limits=_limits(given.limits),
-            class_list=ClassList(given.listed, given.column) if given.listed else None,
-        )
+        grade(**vars(told.parse_args()))
     except (OSError, ValueError, RuntimeError) as error:
         sys.exit(str(error))
     except KeyboardInterrupt:
@@ -80,42 +67,24 @@ def main() -> None:
 
 def grade(
     submissions: Path,
-    folder: Path,
+    course: Path,
     *,
     jobs: int = 2,
-    again: set[str] = frozenset(),
+    again: Iterable[str] = (),
     unsafe: bool = False,
     as_root: bool = False,
-    limits: Limits | None = None,
-    class_list: ClassList | None = None,
-) -> Path:
-    """Grade all submissions into a course folder; return the path of grades.csv.
+    limits: str = "{}",
+    listed: Path | None = None,
+    column: str = "",
+) -> None:
+    """Grade all submissions into a course folder, made if it is not there.
 
-    Parameters
-    ----------
-    submissions : folder or zip, see `collect`
-    folder : the course: made if it is not there
-    jobs : submissions at a time
-    again : students to grade even if their file is graded already
-    unsafe : without a sandbox, where there is none
-    as_root : even where the user is root
-    class_list : who could have handed in something
-
-    Raises
-    ------
-    RuntimeError
-        There is no sandbox and `unsafe` was not said, the user is root and `as_root` was not said,
-        or another program grades into the folder.
-    FileNotFoundError, ValueError
-        There are no submissions there, or none of those to be graded again, or all of another
-        class; or they lie in the course folder or where students' code can read, or something in
-        that is damaged.
-    OSError
-        The course folder cannot be made or written.
+    The parameters are those of the command. What only the teacher can put right, as a missing
+    sandbox, a wrong list or a damaged course, is an OSError, a RuntimeError or a ValueError.
     """
-    limits = limits or _limits("{}")
-    places = submissions.resolve(), folder.resolve()
-    for warning in _precautions(limits, [*places, PROJECT], unsafe, as_root):
+    allowed, class_list = _limits(limits), ClassList(listed, column) if listed else None
+    places = submissions.resolve(), course.resolve()
+    for warning in _precautions(allowed, [*places, PROJECT], unsafe, as_root):
         print(warning)
     _keep_apart(*places)
     handed_in = collect(submissions, NAME)
@@ -130,26 +99,24 @@ def grade(
             f"CLASS={class_list.path} has nobody of {submissions}: give the list of this class, of "
             "this very assignment where the platform has one for each."
         )
-    _make(folder)
-    with only_writer(folder / "gradebook.db", doing="grading"), Interrupts() as interrupts:
-        course = Course(folder)
-        course.prepare()
-        interrupts.obey()
-        records = Records(folder / "records")
-        records.refuse_old(handed_in)
-        version = _version(course)
+    make_writable(course, "COURSE=...")
+    with only_writer(course / "gradebook.db", doing="grading"), interrupts_kept() as obey:
+        book = Course(course)
+        book.prepare()
+        obey()
+        records = Records(course / "records")
+        version = _version(book)
         todo = [
             one
             for one in handed_in
             if one.student in again or not records.known(one.student, _hash(one), version)
         ]
         print(f"{len(handed_in)} submissions, {len(handed_in) - len(todo)} of them graded already")
-        graders = _Class(course, records, version, limits, unsafe)
-        graders.go_through(todo, jobs, interrupts)
-        tell(course, records, interrupts)
-        path = write_grades(course, records, class_list)
-    print(f"Grades: {path}\nFeedback: {folder / 'feedback'}\nTo upload: {folder / UPLOAD}")
-    return path
+        graders = _Class(book, records, version, allowed, unsafe)
+        graders.go_through(todo, jobs, obey)
+        tell(book, records, obey)
+        path = write_grades(book, records, class_list)
+    print(f"Grades: {path}\nFeedback: {course / 'feedback'}\nTo upload: {course / UPLOAD}")
 
 
 def _precautions(limits: Limits, places: list[Path], unsafe: bool, as_root: bool) -> list[str]:
@@ -180,41 +147,28 @@ def _keep_apart(submissions: Path, folder: Path) -> None:
         )
 
 
-def _make(folder: Path) -> None:
+def _limits(text: str) -> Limits:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OSError(
-            f"The course folder {folder} cannot be made ({error.strerror}): choose another with "
-            "COURSE=..."
+        return replace(settings().limits, **json.loads(text))
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"--limits {text!r}: give an object in JSON with some of {', '.join(vars(Limits()))}, "
+            "all positive numbers, those of bytes and processes whole ones."
         ) from None
 
 
-def _limits(text: str) -> Limits:
-    usual = settings().limits
-    try:
-        given = json.loads(text)
-        if all(type(value) in (int, float) and 0 < value < math.inf for value in given.values()):
-            return Limits(**{**usual, **given})
-    except (AttributeError, TypeError, ValueError):
-        pass
-    raise ValueError(
-        f"--limits {text!r}: give an object in JSON with some of {', '.join(vars(Limits()))}, all "
-        "positive numbers."
-    )
-
-
+@dataclass
 class _Class:
     """Examines several submissions at a time, and records one after the other."""
 
-    def __init__(
-        self, course: Course, records: Records, version: str, limits: Limits, unsafe: bool
-    ) -> None:
-        self.course, self.records, self.version = course, records, version
-        self.limits, self.unsafe = limits, unsafe
-        self.done = 0
+    course: Course
+    records: Records
+    version: str
+    limits: Limits
+    unsafe: bool
+    done: int = 0
 
-    def go_through(self, todo: list[Submission], jobs: int, interrupts: Interrupts) -> None:
+    def go_through(self, todo: list[Submission], jobs: int, obey: Callable[[], None]) -> None:
         """Grade these, some at a time."""
         # What takes seconds to load, before the first copy of this process: so all have it.
         digits()
@@ -223,7 +177,7 @@ class _Class:
         waiting, running, enough = list(todo), {}, self.limits.total + SPARE
         try:
             while waiting or running:
-                interrupts.obey()
+                obey()
                 while waiting and len(running) < max(1, jobs):
                     one = waiting.pop(0)
                     work = partial(_examined, one, self.course.folder, self.limits, self.unsafe)
@@ -238,7 +192,8 @@ class _Class:
                 copy.end()
 
     def _finish(self, one: Submission, found: dict | None, why: str, total: int) -> None:
-        result, handed_in = _result(found, why), _hash(one)
+        result, handed_in = Result(**(found or {"problem": f"the examination {why}"})), _hash(one)
+        result.marks = {name: Mark(**mark) for name, mark in result.marks.items()}
         result.remarks = [*one.notes, *result.remarks]
         if not result.problem:
             try:
@@ -258,19 +213,12 @@ class _Class:
 def _examined(one: Submission, folder: Path, limits: Limits, unsafe: bool) -> dict:
     """Examine one submission, in a process of its own; return its `Result` as plain data."""
     torch.set_num_threads(1)
-    if one.problem or one.content is None:
-        return asdict(Result(problem=one.problem or "there is no notebook"))
+    if one.content is None:
+        return asdict(Result(problem=one.problem))
     try:
         return asdict(examine(one.content, folder, limits, unsafe=unsafe))
     except MemoryError:
         return asdict(Result(problem="its answers took more memory than there is"))
-
-
-def _result(found: dict | None, why: str) -> Result:
-    if found is None:
-        return Result(problem=f"the examination {why}")
-    marks = {name: Mark(**mark) for name, mark in found["marks"].items()}
-    return Result(**{**found, "marks": marks})
 
 
 def _hash(one: Submission) -> str:
@@ -284,16 +232,9 @@ def _version(course: Course) -> str:
     """
     rooms = [file for room in ROOMS for file in sorted((PROJECT / "labutils" / room).glob("*.py"))]
     code = [ast.parse(file.read_bytes()) for file in (PROJECT / "classroom" / "values.py", *rooms)]
-    for node in (node for tree in code for node in ast.walk(tree)):
-        body = getattr(node, "body", None)
-        if isinstance(body, list):  # what stands alone in a line and does nothing: docstrings
-            node.body = [part for part in body if not _only_says(part)]
+    does = [ast.dump(without_words(tree)) for tree in code]
     told = [course_file(course.folder, "source").read_text("utf-8"), repr(settings())]
-    return hashlib.sha256("\0".join([*told, *map(ast.dump, code)]).encode()).hexdigest()
-
-
-def _only_says(statement: ast.AST) -> bool:
-    return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+    return hashlib.sha256("\0".join(told + does).encode()).hexdigest()
 
 
 if __name__ == "__main__":

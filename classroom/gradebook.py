@@ -11,7 +11,6 @@ import re
 import shutil
 import sqlite3
 import sys
-import tempfile
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -32,9 +31,9 @@ from nbgrader.preprocessors import (
 from traitlets.config import Config
 
 from classroom import harmless
-from classroom.assignment import NAME, SOURCE, complete, exercise, parts, settings
-from classroom.examine import Mark, course_file
-from classroom.restore import Work
+from classroom.assignment import NAME, SOURCE, complete, course_file, exercise, parts, settings
+from classroom.examine import Mark
+from classroom.restore import OWN, Work
 
 SCHEME = "marking-scheme"  # tag of a cell that only graders see
 
@@ -88,12 +87,8 @@ class Course:
     def prepare(self, source: Path = SOURCE) -> None:
         """Take the assignment over into the course; make the students' version.
 
-        Raises
-        ------
-        RuntimeError
-            There are grades, and the assignment has other cells now; or nbgrader refuses it.
-        ValueError
-            The gradebook is damaged, or another assignment's; or see `complete`.
+        A damaged or another assignment's gradebook is a ValueError; a RuntimeError, if there are
+        grades and the assignment has other cells now, or if nbgrader refuses it.
         """
         self._refuse_damage()
         here = course_file(self.folder, "source")
@@ -103,23 +98,18 @@ class Course:
         if self.database.exists() and here.exists():
             before, after = ({(p.name, p.kind) for p in parts(path)} for path in (here, source))
             self._refuse_other_cells({name for name, _ in before ^ after})
-        content = complete(source)
-        done = self.database.exists() and course_file(self.folder, "release").exists()
-        if done and here.exists() and here.read_bytes() == content:
+        content, released = complete(source), course_file(self.folder, "release")
+        made = self.database.exists() and released.exists() and here.exists()
+        if made and here.read_bytes() == content:
             return
         here.parent.mkdir(parents=True, exist_ok=True)
         (self.folder / "exchange").mkdir(exist_ok=True)
         (self.folder / "nbgrader_config.py").write_text(
             FORMGRADER.replace("COURSE", settings().handout)
         )
-        before = here.read_bytes() if here.exists() else None
+        released.unlink(missing_ok=True)  # so that what fails now is tried again
         here.write_bytes(content)
-        try:
-            self._do("generate_assignment", NAME, force=True, create=True)
-        except RuntimeError:
-            if before is not None:  # next time it must be tried again
-                here.write_bytes(before)
-            raise
+        self._do("generate_assignment", NAME, force=True, create=True)
 
     def record(self, student: str, work: Work, marks: dict[str, Mark]) -> None:
         """Put a student's marks into the gradebook, and no other student's; all or nothing.
@@ -127,7 +117,7 @@ class Course:
         A notebook that nbgrader does not take is a RuntimeError.
         """
         notebook = self._marked(work, marks)
-        target = self.folder / "submitted" / student / NAME / f"{NAME}.ipynb"
+        target = course_file(self.folder, "submitted", student)
         marked = self.standing(student).points if target.exists() else {}
         before = _answers(self.marked(student)) if target.exists() else {}
         with self._undone_unless_done(student):
@@ -140,12 +130,11 @@ class Course:
 
     def marked(self, student: str) -> NotebookNode:
         """Return a student's notebook as graders see it."""
-        path = self.folder / "autograded" / student / NAME / f"{NAME}.ipynb"
-        return nbformat.read(path, as_version=4)
+        return nbformat.read(course_file(self.folder, "autograded", student), as_version=4)
 
     def page(self, student: str) -> Path:
         """Return where the student's feedback page lies, or will."""
-        return self.folder / "feedback" / student / NAME / f"{NAME}.html"
+        return course_file(self.folder, "feedback", student).with_suffix(".html")
 
     def standing(self, student: str) -> Standing | None:
         """Return a student's points, or None if there are none yet."""
@@ -173,22 +162,22 @@ class Course:
     def _undone_unless_done(self, student: str) -> Iterator[None]:
         """Bring gradebook and files back to what they were if the block is not gone through."""
         own = [self.folder / kind / student for kind in ("submitted", "autograded")]
+        files = [path for folder in own for path in folder.rglob("*") if path.is_file()]
+        kept = {path: path.read_bytes() for path in files}
         with (
-            tempfile.TemporaryDirectory(dir=self.folder, prefix=".before-") as kept,
             contextlib.closing(sqlite3.connect(self.database)) as book,
             contextlib.closing(sqlite3.connect(":memory:")) as before,
         ):
             book.backup(before)
-            for folder in filter(Path.exists, own):
-                shutil.copytree(folder, Path(kept, folder.parent.name))
             try:
                 yield
             except BaseException:
                 before.backup(book)
                 for folder in own:
                     shutil.rmtree(folder, ignore_errors=True)
-                    if Path(kept, folder.parent.name).exists():
-                        shutil.copytree(Path(kept, folder.parent.name), folder)
+                for path, content in kept.items():
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    path.write_bytes(content)
                 raise
 
     def _marked(self, work: Work, marks: dict[str, Mark]) -> NotebookNode:
@@ -202,11 +191,12 @@ class Course:
             cell.pop("attachments", None)
             if cell.cell_type == "code":
                 cell.outputs, cell.execution_count = [], None
-            if step.part is None or step.part.kind in ("solution", "answer"):
+            if step.part is None or step.part.kind in OWN:
                 cell.source = harmless.shorter(cell.source, min(SHOWN_OF_ONE, room))
                 room = max(0, room - len(cell.source))
                 if cell.cell_type != "code":
                     cell.source = harmless.markdown(cell.source)
+            cell.id = f"added-{len(cells)}"  # of its own, which copied cells have not
             if step.part:
                 cell.metadata, cell.id = meta[step.part.name], step.part.name
                 if step.part.kind == "check":
@@ -214,7 +204,6 @@ class Course:
                 if step.part.kind == "answer":
                     cells.append(_scheme(step.part.name, schemes[step.part.name]))
             cells.append(cell)
-        _number(cells)
         return nbformat.v4.new_notebook(cells=cells, metadata=released.metadata)
 
     def _refuse_damage(self) -> None:
@@ -290,15 +279,6 @@ def _scheme(name: str, source: str) -> NotebookNode:
     cell = new_markdown_cell("> *Only graders see this.*\n\n" + "\n".join(lines))
     cell.metadata.tags, cell.id = [SCHEME], f"{name}-scheme"
     return cell
-
-
-def _number(cells: list[NotebookNode]) -> None:
-    """Give every cell an id of its own, which copied cells have not."""
-    seen: set[str] = set()
-    for place, cell in enumerate(cells):
-        if cell.id in seen or not cell.metadata:
-            cell.id = f"added-{place}"
-        seen.add(cell.id)
 
 
 def _reason(answer: dict) -> str:

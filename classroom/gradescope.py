@@ -1,9 +1,8 @@
 """How does Gradescope grade with the same checks, shut in the same way?
 
-    python -m classroom.gradescope [--out FOLDER] [--torch-index URL] [--leaderboard] [--unsafe]
-
-Writes eai-lab2-gradescope.zip, to be uploaded as an assignment's autograder. What it grades with,
-and where results go, is laid down in https://gradescope-autograders.readthedocs.io/en/latest/specs
+`python -m classroom.gradescope` writes eai-lab2-gradescope.zip, to be uploaded as an assignment's
+autograder. What it grades with, and where results go, is laid down in
+https://gradescope-autograders.readthedocs.io/en/latest/specs
 """
 
 import argparse
@@ -16,10 +15,9 @@ import tempfile
 import traceback
 from pathlib import Path
 
-from classroom.assignment import FOLDER, NAME, PROJECT, parts
-from classroom.examine import course_file
+from classroom.assignment import FOLDER, NAME, PROJECT, course_file, parts
 from classroom.grade import grade
-from classroom.handout.build import zipped
+from classroom.handout.build import make_writable, zipped
 from classroom.handout.contents import PACKED, read
 from classroom.records import Records
 from labutils.base.writing import write_whole
@@ -68,13 +66,7 @@ def main() -> None:
 
 
 def build(out: Path, options: str = "", torch_index: str = "") -> Path:
-    """Write the zip file for Gradescope; return its path. An OSError if that cannot be.
-
-    Parameters
-    ----------
-    options : of this command, for the grading: " --leaderboard", " --unsafe"
-    torch_index : address of another package index to get PyTorch from
-    """
+    """Write the zip file for Gradescope, with these options of the command; return its path."""
     if not FOLDER.is_relative_to(PROJECT):
         raise FileNotFoundError(f"{FOLDER} is not in {PROJECT}, which is what is packed: move it.")
     setup = SETUP.format(index=f"--index-url {shlex.quote(torch_index)}" if torch_index else "")
@@ -82,7 +74,7 @@ def build(out: Path, options: str = "", torch_index: str = "") -> Path:
         name=shlex.quote(NAME), lost=json.dumps({"score": 0, "output": LOST}), options=options
     )
     files = {**read(PROJECT, CODE), "setup.sh": setup.encode(), "run_autograder": run.encode()}
-    out.mkdir(parents=True, exist_ok=True)
+    make_writable(out, "--out")
     path = out / "eai-lab2-gradescope.zip"
     write_whole(path, lambda file: file.write(zipped(files)))
     return path

@@ -13,7 +13,7 @@ import struct
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -80,35 +80,32 @@ def files_in(path: Path, stack: ExitStack) -> list[File]:
     )
 
 
-def _in_folder(root: Path) -> Iterator[File]:
-    waiting = [""]
-    while waiting:
-        inside = waiting.pop()
-        try:
-            with os.scandir(root / inside) as found:
-                entries = sorted(found, key=lambda entry: entry.name)
-        except OSError:
-            if not inside:
-                raise
-            yield File(inside, problem="cannot be read", parts=_parts(inside))
-            continue
-        for entry in entries:
-            file = _entry(root, inside + entry.name, entry)
-            yield file
-            if file.path.endswith("/") and not file.problem and not _ignored(entry.name):
-                waiting.append(file.path)
+def _in_folder(root: Path) -> list[File]:
+    found = []
+
+    def unreadable(error: OSError) -> None:
+        if Path(error.filename) == root:
+            raise error
+        path = f"{Path(error.filename).relative_to(root).as_posix()}/"
+        found.append(File(path, problem="cannot be read", parts=_parts(path)))
+
+    for folder, folders, names in os.walk(root, onerror=unreadable):
+        found += [_entry(root, Path(folder, name)) for name in (*folders, *names)]
+        folders[:] = [name for name in folders if not _ignored(name)]
+    return found
 
 
-def _entry(root: Path, path: str, entry: os.DirEntry[str]) -> File:
-    if entry.is_symlink():
+def _entry(root: Path, place: Path) -> File:
+    path, mode, problem = place.relative_to(root).as_posix(), place.lstat().st_mode, ""
+    if stat.S_ISLNK(mode):
         # A link to a student's folder is that student's; where it leads is not looked at.
-        path = path if PurePosixPath(path).suffix else f"{path}/"
-        return File(path, problem=_LINK, parts=_parts(path))
-    if entry.is_dir(follow_symlinks=False):
-        return File(f"{path}/", parts=_parts(f"{path}/"))
-    if not entry.is_file(follow_symlinks=False):
-        return File(path, problem="is not a regular file", parts=_parts(path))
-    return File(path, partial((root / path).open, "rb"), parts=_parts(path))
+        path, problem = path if place.suffix else f"{path}/", _LINK
+    elif stat.S_ISDIR(mode):
+        path += "/"
+    elif not stat.S_ISREG(mode):
+        problem = "is not a regular file"
+    stream = partial(place.open, "rb") if stat.S_ISREG(mode) else None
+    return File(path, stream, problem, parts=_parts(path))
 
 
 def _open_zip(source: Path | io.BytesIO) -> zipfile.ZipFile:

@@ -32,14 +32,10 @@ CONTAINER = (
 
 
 def obstacle(system: str, said: str | None, settings: dict[str, str], container: bool) -> str:
-    """Return "" if submissions can be shut in, or why not and what to do.
+    """Return "" if submissions can be shut in on a system as `sys.platform` names it, or why not.
 
-    Parameters
-    ----------
-    system : as `sys.platform` names it
-    said : what bubblewrap complained of, empty if it works, None if it is not there
-    settings : values of the files below /proc/sys that are there
-    container : whether this is one, as Docker's
+    `said` is what bubblewrap complained of, empty if it works and None if it is not there;
+    `settings` are the values of files below /proc/sys.
     """
     if not system.startswith("linux"):
         what = ELSEWHERE.get(system, "grade in a Linux virtual machine." + UNSAFE)

@@ -18,13 +18,7 @@ REACHING_OUT = {
 }
 CALLS = {"_exit", "system", "popen", "fork", "kill", "setattr", "exit", "quit"}
 BUILT_IN = {"eval", "exec"}  # but network.eval() is another thing
-ATTRIBUTES = {
-    "ast_transformers",
-    "modules",
-    "setprofile",
-    "input_transformers_post",
-    "register_magic_function",
-}
+HOOKS = {"ast_transformers", "setprofile", "input_transformers_post", "register_magic_function"}
 
 
 def oddities(source: str) -> list[str]:
@@ -51,7 +45,6 @@ def _clauses(node: ast.AST) -> list[str]:
         case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)):
             odd = name in CALLS or text in BUILT_IN
             return [f"calls {text}"] if odd and text != "get_ipython().system" else []
-        case ast.Attribute(attr=name) if name in ATTRIBUTES:
-            # network.modules() is another thing than sys.modules
-            return [f"touches {text}"] if name != "modules" or text == "sys.modules" else []
+        case ast.Attribute(attr=name) if name in HOOKS or text == "sys.modules":
+            return [f"touches {text}"]
     return []

@@ -1,10 +1,9 @@
 """What does a learning platform's list of the class say, and what goes back to the platform?
 
-Moodle's grading worksheet or list of participants, and the gradebooks of Canvas and Blackboard:
-each is CSV in its own way. What is not a grade goes back as it came, byte for byte.
+Moodle's grading worksheet or list of participants, and Canvas's gradebook: each is CSV in its own
+way. What is not a grade goes back as it came, byte for byte.
 """
 
-import codecs
 import re
 import unicodedata
 from collections import Counter
@@ -15,11 +14,10 @@ from pathlib import Path
 from classroom.collect import platform
 from classroom.harmless import printable, some
 
-_CODECS = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 _NUMBER = ("identifier", "id")  # headings in small letters: Moodle's "Participant 12345", Canvas's
 _NAMES = ("full name", "student", "username", "sis login id")
 _FIRST, _LAST = ("first name", "firstname"), ("last name", "lastname", "surname")
-_GRADE = re.compile(r"Grade|.+ \(\d+\)|.+\|\d+")  # as Moodle, Canvas and Blackboard head it
+_GRADE = re.compile(r"Grade|.+ \(\d+\)")  # as Moodle and Canvas head it
 
 
 @dataclass(frozen=True)
@@ -33,31 +31,27 @@ class Listed:
 
 
 class ClassList:
-    """A class, read from a file; with `column` for the grades, where several could be it.
+    """A class, read from a file; `column` names that of the grades, where several could be it.
 
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        The file is not there, or is not a list of a class; or which column is unclear.
+    A FileNotFoundError or ValueError says what is wrong with the file.
     """
 
     def __init__(self, path: Path, column: str = "") -> None:
         self.path = path
         if not path.is_file():
             raise FileNotFoundError(f"CLASS={path} is no file: give the list that you downloaded.")
-        raw = path.read_bytes()
-        self._codec = next((c for mark, c in _CODECS.items() if raw.startswith(mark)), "utf-8")
         try:
-            self._rows = list(_rows(raw.decode(self._codec)))
+            self._rows = list(_rows(path.read_bytes().decode()))
         except UnicodeDecodeError:
-            raise ValueError(f"{path} is not in UTF-8 or UTF-16: download it again.") from None
+            raise ValueError(f"{path} is not in UTF-8: download it again.") from None
         self._headings = [_value(*cell) for cell in self._rows[0]]
         self._places = {h.casefold(): place for place, h in enumerate(self._headings)}
+        self._numbered = any(heading in self._places for heading in _NUMBER)
         self.listed = list(self._students())
         if not self.listed:
             raise ValueError(
-                f"{path} lists nobody: give Moodle's grading worksheet or participants, or the "
-                f"gradebook of Canvas or Blackboard, in English; here are {some(self._headings)}."
+                f"{path} lists nobody: give Moodle's grading worksheet or participants, or "
+                f"Canvas's gradebook, in English; here are {some(self._headings)}."
             )
         fit = [h for h in self._headings if (h == column if column else _GRADE.fullmatch(h))]
         if len(fit) > 1 or (column and not fit):
@@ -72,14 +66,11 @@ class ClassList:
     ) -> tuple[dict[str, Listed], dict[str, str], list[Listed]]:
         """Return who in the list is whom, why others are nobody there, and who is left over.
 
-        Parameters
-        ----------
-        students : number and name by identifier
+        `students` are numbers and names by identifier.
         """
         found, why, doubtful = {}, {}, set()
-        numbered = any(one.number for one in self.listed)
         for student, (number, name) in students.items():
-            by_number, key = number and numbered, _key(name)
+            by_number, key = number and self._numbered, _key(name)
             fit = [s for s in self.listed if (s.number == number if by_number else key in s.called)]
             doubtful.update(fit)
             if len(fit) != 1:
@@ -104,10 +95,9 @@ class ClassList:
         for one, grade in grades.items():
             before, end = rows[one.row][self._grade]
             rows[one.row][self._grade] = (f'"{grade}"' if before[:1] == '"' else grade), end
-        return "".join(text + end for row in rows for text, end in row).encode(self._codec)
+        return "".join(text + end for row in rows for text, end in row).encode()
 
     def _students(self) -> Iterator[Listed]:
-        numbered = any(heading in self._places for heading in _NUMBER)
         for place, row in enumerate(self._rows[1:], 1):
             if not "".join(text for text, _ in row):
                 continue
@@ -120,7 +110,7 @@ class ClassList:
             first, last = (next(self._cells(row, names), "") for names in (_FIRST, _LAST))
             names = [*self._cells(row, _NAMES), *filter(None, [f"{first} {last}".strip()])]
             # Canvas has rows that are no student's, as that of the points possible.
-            if number or (names and not numbered):
+            if number or (names and not self._numbered):
                 turned = [" ".join(reversed(name.split(","))) for name in names]
                 called = frozenset(filter(None, map(_key, [*names, *turned])))
                 yield Listed(place, number, printable((names or [""])[-1 if first else 0]), called)

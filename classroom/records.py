@@ -3,17 +3,17 @@
 import csv
 import io
 import json
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-from classroom.assignment import columns, parts, settings
+from classroom.assignment import columns, course_file, parts, settings
 from classroom.collect import Submission
-from classroom.examine import Result, course_file
+from classroom.examine import Result
 from classroom.feedback import page
 from classroom.gradebook import Course, Standing
 from classroom.handout.build import zipped
 from classroom.harmless import some, spreadsheet_cell
-from classroom.interrupt import Interrupts
 from classroom.platforms import ClassList, feedback_name
 from labutils.base.writing import write_whole
 
@@ -45,17 +45,6 @@ class Records:
                 "is graded anew."
             ) from None
 
-    def refuse_old(self, handed_in: list[Submission]) -> None:
-        """Raise ValueError where students were graded under identifiers without their number."""
-        before = {one.student.removesuffix(f"-{one.number}") for one in handed_in if one.number}
-        old = [s for s in self.students() if s in before and "number" not in self.read(s)["latest"]]
-        if old:
-            raise ValueError(
-                f"{self.folder.parent} was graded when the platform's number was not yet part of "
-                f"`student`, as of {some(old)}: finish this course with the version it was begun "
-                "with, or grade into a new folder (COURSE=...)."
-            )
-
     def known(self, student: str, handed_in: str, version: str) -> bool:
         """Tell whether this very file was examined against this very assignment."""
         latest = self.read(student).get("latest", {})
@@ -70,11 +59,11 @@ class Records:
         _write(self.folder / f"{one.student}.json", json.dumps(record, indent=1).encode())
 
 
-def tell(course: Course, records: Records, interrupts: Interrupts) -> None:
+def tell(course: Course, records: Records, obey: Callable[[], None]) -> None:
     """Write the feedback pages that are missing, or older than what they show, and all in a zip."""
     released, pages = parts(course_file(course.folder, "release")), {}
     for student in records.students():
-        interrupts.obey()
+        obey()
         standing, graded = course.standing(student), records.read(student)["graded"]
         if standing is None or graded is None:
             continue
@@ -85,7 +74,7 @@ def tell(course: Course, records: Records, interrupts: Interrupts) -> None:
             print(f"{student}: no feedback page, since {error.filename} is missing")
             continue
         content = page(graded["name"], notebook, released, standing, told).encode()
-        pages[feedback_name(student, graded.get("number", ""), graded["file"])] = content
+        pages[feedback_name(student, graded["number"], graded["file"])] = content
         _write(course.page(student), content)
     if pages:
         _write(course.folder / UPLOAD / "feedback.zip", zipped(pages))
@@ -99,7 +88,7 @@ def write_grades(course: Course, records: Records, class_list: ClassList | None 
     """
     titles = list(columns(parts(course_file(course.folder, "release"))))
     everyone = {student: records.read(student) for student in records.students()}
-    about = {s: (r["latest"].get("number", ""), r["latest"]["name"]) for s, r in everyone.items()}
+    about = {s: (r["latest"]["number"], r["latest"]["name"]) for s, r in everyone.items()}
     remarks = _alike({s: r["graded"] for s, r in everyone.items() if r.get("graded")})
     listed, why, missing = class_list.match(about) if class_list else ({}, {}, [])
     table = [["student", "number", "name", *titles, "total", "status", "remarks", "file"]]
@@ -145,7 +134,7 @@ def _status(record: dict, standing: Standing | None) -> str:
         return f"not graded: {problem}{kept}"
     if not standing or not standing.complete:
         return "needs marking"
-    missing = record["latest"].get("unanswered", [])
+    missing = record["latest"]["unanswered"]
     return DONE + (f", but no cell answers {some(missing)}: look into the file" if missing else "")
 
 
@@ -155,12 +144,12 @@ def _alike(graded: dict[str, dict]) -> dict[str, list[str]]:
     The same recipe makes the same network, to the bit; a network that other code is said to have
     made is worth a look.
     """
-    found = {}
+    cell, found = settings().network.get("cell", ""), {}
     for student, one in graded.items():
         others = {name: two for name, two in graded.items() if name != student}
         network = [
-            name for name, two in others.items()
-            if one["network"] == two["network"] != "" and _design(one) != _design(two)
+            name for name, two in others.items() if one["network"] == two["network"] != ""
+            and one["solutions"].get(cell) != two["solutions"].get(cell)
         ]  # fmt: skip
         code = [name for name, two in others.items() if _shared(one, two) >= ALIKE]
         found[student] = [
@@ -168,10 +157,6 @@ def _alike(graded: dict[str, dict]) -> dict[str, list[str]]:
             for what, names in (("network", network), ("code", code)) if names
         ]  # fmt: skip
     return found
-
-
-def _design(one: dict) -> str:
-    return one["solutions"].get(settings().network["cell"], "")
 
 
 def _shared(one: dict, two: dict) -> int:

@@ -16,6 +16,7 @@ from classroom.assignment import Part, defined
 from classroom.harmless import some
 
 MOST_CELLS = 2000
+OWN = ("solution", "answer")  # kinds of cells that students fill in
 
 
 class NotThisAssignment(ValueError):
@@ -93,24 +94,20 @@ def _cell(found: dict) -> NotebookNode:
 def restore(notebook: NotebookNode, released: list[Part]) -> Work:
     """Put a submission into the order of the assignment, as the students got it.
 
-    Raises
-    ------
-    NotThisAssignment
-        There is none of its solutions in it.
+    One that has none of its solutions is `NotThisAssignment`.
     """
     names, remarks = _recognise(notebook, released)
-    kinds = {part.name: part.kind for part in released}
-    if not any(kinds[name] in ("solution", "answer") for name in names if name):
+    by_name = {part.name: part for part in released}
+    parts = [by_name.get(name) for name in names]
+    if not any(part and part.kind in OWN for part in parts):
         raise NotThisAssignment(
             "the notebook has none of this assignment's cells: is it another one's?"
         )
     work, edited = Work([], remarks), []
-    by_name = {part.name: part for part in released}
-    for name, cell in zip(names, notebook.cells, strict=True):
-        part = by_name.get(name)
-        if part and part.kind not in ("solution", "answer"):
+    for part, cell in zip(parts, notebook.cells, strict=True):
+        if part and part.kind not in OWN:
             if cell.source.strip() != part.source.strip() and part.kind != "text":
-                edited.append(name)
+                edited.append(part.name)
             cell = {**cell, "source": part.source}
         work.steps.append(Step(part, NotebookNode(cell)))
     if edited:
@@ -161,17 +158,16 @@ def _add_missing(work: Work, released: list[Part]) -> None:
     """Put every missing cell behind the one that it follows in the assignment."""
     place, missing = -1, []
     for part in released:
-        here = next(
-            (i for i, s in enumerate(work.steps) if s.part and s.part.name == part.name), None
-        )
-        if here is None:
-            new = new_markdown_cell if part.kind in ("text", "answer") else new_code_cell
-            here = place + 1
-            work.steps.insert(here, Step(part, new(part.source)))
-            if part.kind != "text":
-                missing.append(part.name)
-            if part.kind == "answer":
-                work.unanswered.append(part.exercise)
-        place = here
+        placed = [step.part for step in work.steps]
+        if part in placed:
+            place = placed.index(part)
+            continue
+        place += 1
+        new = new_markdown_cell if part.kind in ("text", "answer") else new_code_cell
+        work.steps.insert(place, Step(part, new(part.source)))
+        if part.kind != "text":
+            missing.append(part.name)
+        if part.kind == "answer":
+            work.unanswered.append(part.exercise)
     if missing:
         work.remarks.append(f"missing, and put back: {some(missing)}")

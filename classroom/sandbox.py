@@ -7,17 +7,20 @@ A control group, where one can be had, counts its memory wherever it lies.
 
 import contextlib
 import functools
+import math
 import os
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import psutil
+from pydantic import Field
+from pydantic.dataclasses import dataclass
 
 from classroom import obstacles, syscalls
-from classroom.apart import kill, limit
+from classroom.apart import limit
 from labutils.base.digits import Digits, load_mnist
 from labutils.base.home import lab_home
 
@@ -26,22 +29,24 @@ PROJECT = CANDIDATE.resolve().parents[1]
 MEBIBYTE = 1 << 20
 TASKS = 256  # processes and threads in a control group
 BUS = ("XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS")  # by which a control group is asked for
+Positive = Annotated[float, Field(gt=0, lt=math.inf, strict=True)]
+Number = Annotated[int, Field(gt=0, strict=True)]
 SYSTEM = ("/usr", "/lib", "/lib64", "/bin", "/etc/ld.so.cache", "/etc/alternatives")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config={"extra": "forbid"})
 class Limits:
     """How much one submission may use: seconds, bytes and processes."""
 
-    start: float = 120
-    cell: float = 60
-    call: float = 20
-    design: float = 300  # the call that makes a network to be handed in
-    total: float = 900
-    memory: int = 3000 * MEBIBYTE  # of all its processes together
-    file: int = 64 * MEBIBYTE  # one; all its files may have four times that
-    processes: int = 8
-    answer: int = 64 * MEBIBYTE
+    start: Positive = 120
+    cell: Positive = 60
+    call: Positive = 20
+    design: Positive = 300  # the call that makes a network to be handed in
+    total: Positive = 900
+    memory: Number = 3000 * MEBIBYTE  # of all its processes together
+    file: Number = 64 * MEBIBYTE  # one; all its files may have four times that
+    processes: Number = 8
+    answer: Number = 64 * MEBIBYTE
 
     @property
     def addresses(self) -> int:
@@ -83,7 +88,7 @@ def start(limits: Limits, *, unsafe: bool = False) -> subprocess.Popen:
         calls.write(syscalls.program())
         calls.seek(0)
         if not unsafe:
-            command = [*_group(limits), *_walls(limits, calls.fileno()), *_doors(), *command]
+            command = [*_group(limits), *_walls(limits, calls.fileno()), *command]
             environment |= {name: os.environ[name] for name in BUS if name in os.environ}
         return subprocess.Popen(
             command,
@@ -95,15 +100,6 @@ def start(limits: Limits, *, unsafe: bool = False) -> subprocess.Popen:
             pass_fds=[calls.fileno()],
             preexec_fn=functools.partial(limit, **bounds),
         )
-
-
-def stop(process: subprocess.Popen) -> None:
-    """End a student's process and all it started."""
-    kill(process.pid)
-    process.wait()
-    for pipe in (process.stdin, process.stdout):
-        with contextlib.suppress(OSError):
-            pipe.close()
 
 
 def excess(process: subprocess.Popen, limits: Limits) -> str:
@@ -152,7 +148,6 @@ def _group(limits: Limits) -> list[str]:
 def _walls(limits: Limits, calls: int | None = None) -> list[str]:
     """Return bubblewrap and what it keeps out; `calls` is an open file with a filter of these."""
     filtered = calls is not None and syscalls.program()
-    seen = [part for path in SYSTEM for part in ("--ro-bind-try", path, path)]
     space = ["--size", str(4 * limits.file), "--tmpfs"]
     return [
         *("bwrap", "--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL"),
@@ -160,11 +155,13 @@ def _walls(limits: Limits, calls: int | None = None) -> list[str]:
         *obstacles.no_namespaces(),
         *(("--seccomp", str(calls)) if filtered else ()),
         *(part for name in BUS for part in ("--unsetenv", name)),
-        *seen,
+        *(part for path in SYSTEM for part in ("--ro-bind-try", path, path)),
         # Root may write settings, capabilities or not; /dev/zero gives memory that nobody counts.
         *("--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys"),
         *("--dev", "/dev", "--dev-bind", "/dev/null", "/dev/zero"),
         *(*space, "/dev/shm", "--remount-ro", "/dev", *space, "/tmp", "--chdir", "/tmp"),
+        *(part for path in _shown() for part in ("--ro-bind", path, path)),
+        *("--remount-ro", "/"),
     ]
 
 
@@ -176,7 +173,3 @@ def _shown() -> list[str]:
     shown |= {str(home / name) for name in ("data", "models")}
     shown |= {path for path in sys.path if path.endswith("-packages") and os.path.isdir(path)}
     return sorted(shown, key=len)  # a folder before what lies in it
-
-
-def _doors() -> list[str]:
-    return [*(p for path in _shown() for p in ("--ro-bind", path, path)), "--remount-ro", "/"]

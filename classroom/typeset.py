@@ -4,20 +4,19 @@ import html
 from pathlib import Path
 
 from latex2mathml.converter import convert
+from nbconvert.filters import Highlight2HTML
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
+# What a browser may load and run.
+SAFE = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
-def web_page(title: str, style: Path, body: str, safe: str = "") -> str:
-    """Return a whole web page: a title, a style sheet's content, what it shows.
 
-    Parameters
-    ----------
-    safe : policy of what a browser may load and run
-    """
-    policy = f'<meta http-equiv="Content-Security-Policy" content="{safe}">\n' if safe else ""
+def web_page(title: str, style: Path, body: str) -> str:
+    """Return a whole web page: a title, a style sheet's content, what it shows."""
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta name="viewport" content="width=device-width">\n{policy}'
+        f'<meta http-equiv="Content-Security-Policy" content="{SAFE}">\n'
+        '<meta name="viewport" content="width=device-width">\n'
         f"<title>{html.escape(title)}</title>\n"
         f"<style>\n{style.read_text(encoding='utf-8')}</style>\n</head>\n<body>\n{body}"
         "</body>\n</html>\n"
@@ -25,17 +24,10 @@ def web_page(title: str, style: Path, body: str, safe: str = "") -> str:
 
 
 def typeset(text: str, *, draw: bool = True) -> str:
-    r"""Return a notebook's Markdown as HTML, its formulas drawn.
+    r"""Return a notebook's Markdown as HTML; ValueError if a formula cannot be drawn.
 
-    Parameters
-    ----------
-    draw : False shows the TeX of formulas instead. Drawing what a student wrote would let a
-        student find out how a parser can be brought to a stop
-
-    Raises
-    ------
-    ValueError
-        A formula to be drawn has something that is not known.
+    Of what a student wrote, show the TeX instead: drawing would let a student find out how a
+    parser can be brought to a stop.
 
     >>> typeset("**Half** of it")
     '<p><strong>Half</strong> of it</p>\n'
@@ -43,6 +35,11 @@ def typeset(text: str, *, draw: bool = True) -> str:
     '<p><code>x &lt; y</code></p>\n'
     """
     return MarkdownWithMath(renderer=_Typesetter(draw)).render(text)
+
+
+def code(source: str) -> str:
+    """Return Python as HTML that tells its words apart."""
+    return Highlight2HTML(pygments_lexer="python")(source)
 
 
 def formula(tex: str, display: str = "inline") -> str:

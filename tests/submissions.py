@@ -27,8 +27,7 @@ from torch import nn
 
 import labutils as lab
 from classroom import grade
-from classroom.assignment import NAME, SOURCE
-from classroom.examine import course_file
+from classroom.assignment import NAME, SOURCE, course_file
 from classroom.gradebook import Course
 from classroom.values import pack
 from labutils.checks.design import MIME

@@ -181,8 +181,8 @@ def exported(notebook: NotebookNode, name: str) -> str:
 def store(names: list[str], force: bool = False) -> None:
     """Execute lessons and store their outputs where more than a measurement changed.
 
-    With `force`, store them all, for fresh measurements. What lesson 06 measures is kept for
-    those who cannot measure it, too.
+    With `force`, store them all, for fresh measurements. What lessons 06 and 07 measure on a
+    device is kept for those who cannot measure it, too.
     """
     os.environ[STORING] = "1"
     for path in lessons(names):

@@ -1,7 +1,5 @@
 """Make the students' handout: `make handout`.
 
-    python -m classroom.handout [--out FOLDER]
-
 Writes NAME-handout.zip (the assignment without its solutions, the lessons and all they need),
 handout.html (the tasks, to be printed) and, where there is a browser to print with, handout.pdf.
 """
@@ -22,7 +20,7 @@ def main() -> None:
     given = told.parse_args()
     try:
         from classroom.handout.build import build
-        from classroom.handout.paper import print_page
+        from classroom.handout.sheet import print_page
 
         archive, page = build(given.out)
         print(_described(archive), page, sep="\n")

@@ -9,10 +9,9 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
-from classroom.assignment import NAME, PROJECT, SOURCE, settings
-from classroom.examine import Result, course_file, examine
+from classroom.assignment import NAME, PROJECT, SOURCE, course_file, settings
+from classroom.examine import Result, examine
 from classroom.handout import contents, leaks, sheet
-from classroom.sandbox import Limits
 from labutils.base.writing import write_whole
 
 HERE = Path(__file__).parent
@@ -20,26 +19,13 @@ OWN_FILES = {"README.md": HERE / "for_students.md", "Makefile": HERE / "for_stud
 
 
 def build(out: Path, project: Path = PROJECT) -> tuple[Path, Path]:
-    """Write the zip file and the page to be printed; return their paths.
+    """Write the zip file and the page to be printed into a folder; return their paths.
 
-    The same project gives the same bytes, whenever and wherever it is built.
-
-    Parameters
-    ----------
-    out : folder, made if it is not there
-    project : folder of the whole lab
-
-    Raises
-    ------
-    ValueError
-        A file of the handout would give solutions away, a formula cannot be drawn, a cell of the
-        assignment has no name, or a check is not right for the solution.
-    FileNotFoundError, NotADirectoryError, PermissionError
-        Something of the project is missing, or `out` cannot be written.
-    ModuleNotFoundError, RuntimeError
-        nbgrader is not installed, or refuses the assignment.
+    The same project gives the same bytes, whenever and wherever it is built. A ValueError says
+    what would give solutions away or is wrong with the assignment, an OSError what is missing or
+    cannot be written, a RuntimeError what nbgrader refuses.
     """
-    _make_writable(out)
+    make_writable(out, "--out")
     top, packed = settings().handout, contents.read(project)
     notebook = students_version(SOURCE)
     packed[f"{NAME}.ipynb"] = (nbformat.writes(notebook) + "\n").encode()
@@ -64,7 +50,7 @@ def students_version(source: Path) -> NotebookNode:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         Course(Path(folder)).prepare(source)
         notebook = nbformat.read(course_file(Path(folder), "release"), as_version=4)
-        _prove(examine(source.read_bytes(), Path(folder), Limits(**settings().limits), unsafe=True))
+        _prove(examine(source.read_bytes(), Path(folder), settings().limits, unsafe=True))
     notebook.metadata.get("language_info", {}).pop("version", None)  # of whoever ran it last
     return notebook
 
@@ -94,14 +80,14 @@ def zipped(files: Mapping[str, bytes]) -> bytes:
     return buffer.getvalue()
 
 
-def _make_writable(out: Path) -> None:
-    """Find out now, not after half a minute of work."""
+def make_writable(folder: Path, how: str) -> None:
+    """Make a folder; an OSError says now, not after minutes of work, how to choose another."""
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=out).close()
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
     except (FileExistsError, NotADirectoryError):
-        raise NotADirectoryError(f"{out} is not a folder: choose another with --out.") from None
+        raise NotADirectoryError(f"{folder} is not a folder: choose another with {how}.") from None
     except OSError as error:
         raise PermissionError(
-            f"The folder {out} cannot be written ({error.strerror}): choose another with --out."
+            f"The folder {folder} cannot be written ({error.strerror}): choose another with {how}."
         ) from None

@@ -14,7 +14,7 @@ PACKED = (
     *("data/README.md", "data/MNIST/raw/train-images-*.gz", "data/MNIST/raw/train-labels-*.gz"),
     *("data/MNIST/raw/t10k-images-*.gz", "data/MNIST/raw/t10k-labels-*.gz"),
     *("models/README.md", "models/pretrained/*", "models/smallest/*"),
-    *("benchmarks/recovery.py", "benchmarks/training_methods.py"),
+    *("benchmarks/recovery.py", "benchmarks/repair.py", "benchmarks/training_methods.py"),
     *("benchmarks/results/README.md", "benchmarks/results/*.csv"),
 )
 MADE = ("__pycache__", "*.pyc", "*-ubyte", "*.partial", "*.lock", ".*")  # never handed out
@@ -28,7 +28,12 @@ def read(project: Path, wanted: tuple[str, ...] | None = None) -> dict[str, byte
     if one is not there.
     """
     wanted = wanted or PACKED
-    known = list(_in_git(project, wanted) or _in_folders(project, wanted))
+    tracked = _git_files(project, "--cached")
+    others = _git_files(project, "--others", "--exclude-standard")
+    new = [name for name in others if _packed(name, wanted)]
+    if new:
+        print(f"Packed, though not in git yet: {some(new)}")
+    known = [*tracked, *new] or _in_folders(project, wanted)
     names = sorted(name for name in known if _packed(name, wanted))
     for pattern in wanted:
         if not any(fnmatchcase(name, pattern) for name in names):
@@ -53,19 +58,10 @@ def _content(project: Path, name: str) -> bytes:
         ) from None
 
 
-def _in_git(project: Path, wanted: tuple[str, ...]) -> list[str]:
-    """Return what git tracks or would; nothing where there is no git or no clone."""
+def _git_files(project: Path, *options: str) -> list[str]:
+    """Return what `git ls-files` does; nothing where there is no git or no clone."""
     if not (project / ".git").exists():
         return []
-    tracked = _git_files(project, "--cached")
-    new = _git_files(project, "--others", "--exclude-standard")
-    unexpected = [name for name in new if _packed(name, wanted)]
-    if unexpected:
-        print(f"Packed, though not in git yet: {some(unexpected)}")
-    return [*tracked, *new]
-
-
-def _git_files(project: Path, *options: str) -> list[str]:
     command = ["git", "ls-files", "-z", *options]
     try:
         process = subprocess.run(command, cwd=project, capture_output=True, check=True)

@@ -16,20 +16,16 @@ _REGION = re.compile(  # as nbgrader finds it
 def secrets(source: NotebookNode) -> dict[bytes, tuple[str, str]]:
     """Return the lines that nobody may see, each with its cell's name and as it is written.
 
-    Parameters
-    ----------
-    source : the teacher's notebook. What lies between ``### BEGIN ...`` and ``### END ...`` is
-        secret, and a solution without these marks is secret altogether
-
-    Two kinds of lines give nothing away: those shorter than `SHORTEST`, and those which the
-    teacher's notebook shows outside of these regions anyway, as an import. (What the students'
-    notebook shows would be no measure: it may be what leaks.)
+    What lies between ``### BEGIN ...`` and ``### END ...`` in the teacher's notebook is secret,
+    and a solution without these marks is secret altogether. Two kinds of lines give nothing away:
+    those shorter than `SHORTEST`, and those which it shows elsewhere anyway, as an import.
+    (What the students' notebook shows would be no measure: it may be what leaks.)
     """
-    shown = b"\n".join(_bare(_REGION.sub("", cell.source)) for cell in _visible(source))
+    shown = b"\n".join(_bare(_parted(cell)[1]) for cell in source.cells)
     return {
         _bare(line): (cell.metadata.nbgrader.grade_id, line.strip())
         for cell in source.cells
-        for line in _secret(cell).splitlines()
+        for line in _parted(cell)[0].splitlines()
         if len(line.strip()) >= SHORTEST and _bare(line) not in shown
     }
 
@@ -46,17 +42,12 @@ def refuse(files: Mapping[str, bytes], forbidden: Mapping[bytes, tuple[str, str]
                 )
 
 
-def _visible(source: NotebookNode) -> list[NotebookNode]:
-    return [cell for cell in source.cells if _REGION.search(cell.source) or not _solution(cell)]
-
-
-def _secret(cell: NotebookNode) -> str:
-    regions = [match[2] for match in _REGION.finditer(cell.source)]
-    return "\n".join(regions) if regions or not _solution(cell) else cell.source
-
-
-def _solution(cell: NotebookNode) -> bool:
-    return cell.metadata.nbgrader.solution
+def _parted(cell: NotebookNode) -> tuple[str, str]:
+    """Return what of a cell is secret, and what it shows."""
+    if cell.metadata.nbgrader.solution and not _REGION.search(cell.source):
+        return cell.source, ""
+    secret = "\n".join(match[2] for match in _REGION.finditer(cell.source))
+    return secret, _REGION.sub("", cell.source)
 
 
 def _bare(line: str) -> bytes:

@@ -20,7 +20,7 @@ from labutils.base.networks import SimpleCNN
 from labutils.device._extra import needed
 from labutils.device.boards import BOARDS, Board
 from labutils.device.emulator import FLASH_SIZE, PROCESSORS, Emulator
-from labutils.device.packing import FORMATS
+from labutils.device.packing import FORMATS, N_OF_M
 from labutils.device.quantization import LAYERS, Int8Network
 from labutils.device.source import check_network, rows_of, weights_header
 
@@ -68,8 +68,8 @@ class Firmware:
     ----------
     network : a SimpleCNN of any widths, or what `quantize_int8` made of it; real weights become
         float32
-    formats : how conv2, fc1 and fc2 are packed: "dense", "csr", "gaps" or "bitmask", by layer;
-        dense where not named
+    formats : how conv2, fc1 and fc2 are packed: "dense", "csr", "gaps", "bitmask", or "2:4" where
+        at most 2 of 4 neighbours are not zero (any n of m up to 8), by layer; dense where not named
     processor : "Cortex-M0+", "Cortex-M4F" or "Cortex-M7"; if not given, that of the board, or a
         Cortex-M4F; with a board, its own
     board : which of `BOARDS` it must fit
@@ -78,7 +78,7 @@ class Firmware:
     ------
     TypeError, ValueError
         Another network, weights that are not finite, an unknown layer, format, processor or
-        board; or it does not fit the board, and by how much.
+        board; more than n of m neighbours not zero; or it does not fit the board, and by how much.
     PermissionError
         There is no folder to compile in; the message says how to name one.
     ModuleNotFoundError
@@ -97,7 +97,7 @@ class Firmware:
         chosen = None if board is None else BOARDS[given.choice(board, "board", BOARDS)]
         self.processor = PROCESSORS[_choose_processor(processor, chosen)]
         self.is_int8 = isinstance(network, Int8Network)
-        self.rows = rows_of(network)
+        self.rows = rows_of(network, self.formats)
         self._check_size()
         self.emulator = Emulator(self._compile(), self.processor)
         if chosen:
@@ -252,5 +252,5 @@ def _check_formats(formats: Mapping[str, str]) -> dict[str, str]:
         raise TypeError(f"formats={formats!r:.60}: give a dictionary, as {{'fc1': 'csr'}}.")
     for layer, format in formats.items():
         given.choice(layer, "formats", PACKABLE)
-        given.choice(format, f"formats[{layer!r}]", FORMATS)
+        given.choice(format, f"formats[{layer!r}]", (*FORMATS, *N_OF_M))
     return dict(formats)

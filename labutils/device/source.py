@@ -8,7 +8,7 @@ from torch import Tensor
 
 from labutils.base import given
 from labutils.base.networks import SimpleCNN
-from labutils.device.packing import FORMATS, PLACES, Packed, pack
+from labutils.device.packing import FORMATS, N_OF_M, PLACES, Packed, pack
 from labutils.device.quantization import LAYERS, Int8Network
 
 SIDE = 7  # of the pictures that fc1 reads
@@ -37,18 +37,21 @@ class Rows:
         return self.name.startswith("conv")
 
 
-def rows_of(network: SimpleCNN | Int8Network) -> list[Rows]:
-    """Return the layers, their weights in the order of pixels that have their channels together."""
+def rows_of(network: SimpleCNN | Int8Network, formats: Mapping[str, str] = {}) -> list[Rows]:
+    """Return the layers, their weights in the order of pixels that have their channels together.
+
+    Layers in n of m keep the order in which PyTorch stores them: it says who neighbours are.
+    """
     if isinstance(network, Int8Network):
         return [
-            Rows(la.name, _walk(la.name, la.weight), la.bias, la.multiplier, la.shift)
+            Rows(la.name, _walk(la.name, la.weight, formats), la.bias, la.multiplier, la.shift)
             for la in network.layers
         ]
     rows = []
     for name in LAYERS:
         layer = getattr(network, name)
         weight, bias = (tensor.detach().cpu().float() for tensor in (layer.weight, layer.bias))
-        rows.append(Rows(name, _walk(name, weight), bias))
+        rows.append(Rows(name, _walk(name, weight, formats), bias))
     return rows
 
 
@@ -83,12 +86,14 @@ def weights_header(layers: Iterable[Rows], formats: Mapping[str, str], simd: boo
     """
     parts = ["/* Generated: one network's weights. */\n"]
     for layer in layers:
-        packed = pack(layer.weight, formats.get(layer.name, "dense"))
+        packed = pack(layer.weight, formats.get(layer.name, "dense"), layer.name)
         parts += [_sizes(layer, packed), *_arrays(layer, packed, simd)]
     return "\n".join(parts)
 
 
-def _walk(name: str, weight: Tensor) -> Tensor:
+def _walk(name: str, weight: Tensor, formats: Mapping[str, str]) -> Tensor:
+    if formats.get(name) in N_OF_M:
+        return weight.flatten(1)
     if weight.dim() == 4:
         return weight.permute(0, 2, 3, 1).flatten(1)
     if name == "fc1":  # behind flatten, whose channels come one after the other
@@ -98,11 +103,12 @@ def _walk(name: str, weight: Tensor) -> Tensor:
 
 def _sizes(layer: Rows, packed: Packed) -> str:
     name = layer.name.upper()
+    kernel = "n_of_m" if packed.format in N_OF_M else packed.format
     return (
         f"#define {name}_ROWS {packed.rows}\n"
         f"#define {name}_LENGTH {packed.length}\n"
         f"#define {name}_SPARSE {int(packed.format != 'dense')}\n"
-        f"#define {name}_ROW {packed.format}_{4 if layer.is_convolution else 1}\n"
+        f"#define {name}_ROW {kernel}_{4 if layer.is_convolution else 1}\n"
     )
 
 
@@ -127,7 +133,8 @@ def _arrays(layer: Rows, packed: Packed, simd: bool) -> list[str]:
         if numbers
     ]
     names = [f"{layer.name}_{field}" if numbers else "0" for field, (_, numbers) in fields.items()]
-    entries = ", ".join([*names, str(packed.rows), str(packed.length)])
+    n_of_m = N_OF_M.get(packed.format, (0, 0))
+    entries = ", ".join([*names, *map(str, (packed.rows, packed.length, *n_of_m))])
     return [*arrays, f"static const layer_t {layer.name}_layer = {{{entries}}};\n"]
 
 

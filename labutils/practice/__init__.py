@@ -11,5 +11,6 @@ Your turn, cross_entropy: wrong
 from labutils.practice.deployment import quantize_filters, rescale, sparse_row
 from labutils.practice.magnitude import gaps, global_threshold, smallest
 from labutils.practice.recovery import equal_steps, put_zeros_back, ticket
+from labutils.practice.repair import remaining_weight, two_of_four
 from labutils.practice.structured import activation_scores, columns_of, cut_columns
 from labutils.practice.training import cross_entropy, disagreements, take_step

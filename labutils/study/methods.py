@@ -68,8 +68,8 @@ def prune_and_repair(
     ----------
     prune : which way, a function of network, amount and calibration images, or of the first two
     images : how many, from the first, of the training images are looked at, without labels
-    steps : how often; after each the rest is ranked anew. The same share of what is left goes
-        each time, so that `amount` is gone in the end.
+    steps : how often, where weights become zero; after each the rest is ranked anew. The same
+        share of what is left goes each time, so that `amount` is gone in the end.
     damping : of `repair`
     """
     amount, steps = given.amount(amount), given.whole(steps, "steps")

@@ -449,7 +449,7 @@ def refusing(monkeypatch, owner, attribute, errors):
     def refuse(path, *arguments):
         code = errors.get(Path(path).name)
         if code:
-            raise OSError(code, os.strerror(code))
+            raise OSError(code, os.strerror(code), path)
         return really(path, *arguments)
 
     monkeypatch.setattr(owner, attribute, refuse)

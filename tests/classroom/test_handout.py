@@ -19,7 +19,7 @@ import pytest
 from conftest import PROJECT
 
 from classroom.assignment import NAME, SOURCE, columns, parts
-from classroom.handout import build, contents, leaks, paper
+from classroom.handout import build, contents, leaks, sheet
 from classroom.handout.__main__ import main
 from classroom.typeset import formula
 
@@ -144,7 +144,7 @@ def test_all_that_students_need_is_in_and_nothing_else(unpacked, files):
     unwanted = re.compile(r"__pycache__|\.pyc$|-ubyte$|checkpoint|/\.|\.lock$|assignment|make_")
     assert [name for name in files if unwanted.search(name)] == []
     lessons = sorted((PROJECT / "notebooks").glob("[0-9]*.ipynb"))
-    assert [path.stem[:2] for path in lessons] == ["00", "01", "02", "03", "04", "05", "06"]
+    assert [path.stem[:2] for path in lessons] == [f"0{number}" for number in range(8)]
     package = [p for p in (PROJECT / "labutils").rglob("[!.]*.*") if p.suffix != ".pyc"]
     networks = sorted((PROJECT / "models").glob("*/*"))
     digits = sorted((PROJECT / "data").rglob("*.gz"))
@@ -401,7 +401,7 @@ def test_without_a_browser_an_old_pdf_goes(tmp_path, monkeypatch):
     (tmp_path / "handout.html").write_text("<p>new")
     (tmp_path / "handout.pdf").write_text("old")
     monkeypatch.setitem(sys.modules, "playwright.sync_api", None)
-    said = paper.print_page(tmp_path / "handout.html")
+    said = sheet.print_page(tmp_path / "handout.html")
     assert said == (
         "no handout.pdf: Playwright is not installed: pip install playwright, "
         "or print the page by hand."

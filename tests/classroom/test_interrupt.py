@@ -2,12 +2,11 @@
 
 import os
 import signal
-import threading
 from collections.abc import Iterator
 
 import pytest
 
-from classroom.interrupt import Interrupts
+from classroom.interrupt import interrupts_kept
 
 
 def press() -> None:
@@ -16,10 +15,10 @@ def press() -> None:
 
 def grading(*, pressing: tuple[int, ...], obeying: bool) -> Iterator[str]:
     """Go through three steps of two halves each; press Ctrl-C in the middle of some."""
-    with Interrupts() as interrupts:
+    with interrupts_kept() as obey:
         for step in range(3):
             if obeying:
-                interrupts.obey()
+                obey()
             yield f"begin {step}"
             if step in pressing:
                 press()
@@ -41,7 +40,7 @@ def test_it_waits_until_it_is_obeyed_and_the_second_one_does_not() -> None:
 
 
 def failing(*, pressed: bool) -> None:
-    with Interrupts():
+    with interrupts_kept():
         if pressed:
             press()
         raise RuntimeError("a helper program was stopped")
@@ -54,20 +53,11 @@ def test_what_fails_of_it_is_the_interrupt() -> None:
         failing(pressed=False)
 
 
-def test_outside_and_in_another_thread_than_the_main_one_all_is_as_before() -> None:
-    before, inside = signal.getsignal(signal.SIGINT), []
-
-    def grade_nothing() -> None:
-        with Interrupts() as interrupts:
-            interrupts.obey()
-            inside.append(signal.getsignal(signal.SIGINT))
-
-    thread = threading.Thread(target=grade_nothing)
-    thread.start()
-    thread.join()
-    assert inside == [before]
-    grade_nothing()
-    assert inside[1] != before
+def test_outside_all_is_as_before() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with interrupts_kept() as obey:
+        obey()
+        assert signal.getsignal(signal.SIGINT) != before
     assert signal.getsignal(signal.SIGINT) == before
     with pytest.raises(KeyboardInterrupt):
         press()

@@ -10,8 +10,8 @@ import nbformat
 from browser import server
 from submissions import HTML
 
-from classroom.assignment import NAME, SOURCE, parts
-from classroom.examine import Mark, course_file
+from classroom.assignment import NAME, SOURCE, course_file, parts
+from classroom.examine import Mark
 from classroom.gradebook import Course
 from classroom.restore import restore
 

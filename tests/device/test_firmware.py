@@ -12,7 +12,7 @@ from labutils.base.home import cache_folder
 from labutils.device import BOARDS, quantize_int8, smallest_formats
 from labutils.device.emulator import PROCESSORS, STACK_TOP, Emulator
 from labutils.device.firmware import Firmware
-from labutils.device.packing import BITS, FORMATS, pack
+from labutils.device.packing import BEHIND, BITS, FORMATS, N_OF_M, pack
 
 SPARSE = ("conv2", "fc1", "fc2")
 
@@ -40,6 +40,8 @@ def unpacked(packed):
     values = torch.tensor(packed.values)
     if packed.format == "dense":
         return values.view(packed.rows, packed.length)
+    if packed.format in N_OF_M:
+        return spread(packed, values)
     rows, words = torch.zeros(packed.rows, packed.length, dtype=values.dtype), packed.length // BITS
     words += packed.length % BITS > 0
     for row in range(packed.rows):
@@ -55,19 +57,44 @@ def unpacked(packed):
     return rows
 
 
+def spread(packed, values):
+    """The rows of n of m again, each place read from its row's bytes as one large integer."""
+    n, m = N_OF_M[packed.format]
+    each = packed.length // m * n  # weights in a row
+    bits, size = (m - 1).bit_length(), (len(packed.places) - BEHIND) // packed.rows
+    assert size == -(-each * bits // 8)
+    rows = torch.zeros(packed.rows, packed.length, dtype=values.dtype)
+    for i, value in enumerate(values):
+        row, k = divmod(i, each)
+        stream = int.from_bytes(bytes(packed.places[row * size : (row + 1) * size]), "little")
+        rows[row, k // n * m + (stream >> k * bits) % 2**bits] += value
+    return rows
+
+
+def prune(network, formats):
+    """The network with no more than n of m neighbours that are not zero, for every such format."""
+    for kind in set(formats) & set(N_OF_M):
+        network = lab.prune_n_of_m(network, *N_OF_M[kind])
+    return network
+
+
 @given(
     st.integers(1, 5),
     st.integers(1, 700),
     st.floats(0, 1),
-    st.sampled_from(FORMATS),
+    st.sampled_from(FORMATS) | st.sampled_from(sorted(N_OF_M)),
     st.integers(0, 99),
 )
 def test_packing_loses_nothing(rows, length, amount, format, seed):
     generator = torch.Generator().manual_seed(seed)
     weight = torch.randint(-127, 128, (rows, length), generator=generator)
     weight[torch.rand(weight.shape, generator=generator) < amount] = 0
+    n, m = N_OF_M.get(format, (4, 4))
+    for neighbours in weight.split(m, 1):
+        neighbours[:, n:] = 0
+        neighbours.copy_(neighbours[:, torch.randperm(neighbours.shape[1], generator=generator)])
     packed = pack(weight.to(torch.int8), format)
-    assert packed.length % 4 == 0
+    assert packed.length % m == 0
     back = unpacked(packed)
     assert torch.equal(back[:, :length], weight)
     assert not back[:, length:].any()
@@ -78,9 +105,22 @@ def test_packing_loses_nothing(rows, length, amount, format, seed):
 def test_sizes_of_the_formats():
     weight = torch.zeros(2, 64, dtype=torch.int8)
     weight[0, [1, 40]], weight[1, 63] = 5, -5
-    sizes = {format: pack(weight, format).size(1) for format in FORMATS}
+    sizes = {format: pack(weight, format).size(1) for format in (*FORMATS, "2:4", "1:4")}
     # Values, three starts of two bytes, and places.
-    assert sizes == {"dense": 128, "csr": 3 + 6 + 6, "gaps": 3 + 6 + 3, "bitmask": 3 + 6 + 16}
+    assert sizes == {
+        **{"dense": 128, "csr": 3 + 6 + 6, "gaps": 3 + 6 + 3, "bitmask": 3 + 6 + 16},
+        **{"2:4": 64 + 16 + BEHIND, "1:4": 32 + 8 + BEHIND},  # 2 * 10 and 10 bits for 4 weights
+    }
+    # 13 values are 5 groups of 3 or 2 of 8: 5 and 6 in a row, with a byte more than 8 bits.
+    assert pack(weight[:, :13], "1:3").size(1) == 2 * (5 + 2) + BEHIND
+    assert pack(weight[:, :13], "3:8").size(1) == 2 * (6 + 3) + BEHIND
+
+
+def test_more_than_n_of_m_is_refused(quantized):
+    with pytest.raises(
+        ValueError, match=r"Up to 4 of 4 neighbours in fc1 .*prune_n_of_m\(model, 2"
+    ):
+        Firmware(quantized, {"fc1": "2:4"})
 
 
 @pytest.mark.slow
@@ -97,22 +137,27 @@ def test_integers_are_exact_on_a_thousand_images(slim, packed, digits):
         ((16, 32, 64), {"conv2": "gaps"}),
         ((5, 7, 11), {"fc1": "gaps"}),
         ((1, 1, 1), {"conv2": "gaps", "fc1": "gaps"}),
+        ((16, 32, 64), dict.fromkeys(SPARSE, "2:4")),
+        ((5, 7, 11), {"conv2": "1:4", "fc1": "csr", "fc2": "5:8"}),  # 45 and 11 inputs
+        ((3, 5, 9), {"fc1": "3:7"}),
     ],
 )
 def test_any_widths_on_any_processor(digits, calibration, processor, widths, formats):
     torch.manual_seed(0)
-    network = quantize_int8(lab.prune_magnitude(lab.SimpleCNN(widths), 0.5), calibration)
+    network = prune(lab.prune_magnitude(lab.SimpleCNN(widths), 0.5), formats.values())
+    network = quantize_int8(network, calibration)
     images = network.integers(digits.test.images[:3])
     found = Firmware(network, formats, processor).logits(images)
     assert torch.equal(found, network.sums(images))
 
 
 @pytest.mark.parametrize(
-    ("format", "processor"), [*((f, None) for f in FORMATS), ("csr", "Cortex-M0+")]
+    ("format", "processor"), [*((f, None) for f in (*FORMATS, "2:4")), ("csr", "Cortex-M0+")]
 )
 def test_real_numbers_are_close(pruned, digits, format, processor):
     """Also without a unit for them, as on the M0+."""
     network, count = (pruned, 20) if processor is None else (lab.prune_filters(pruned, 0.8), 1)
+    network = prune(network, [format])
     found = Firmware(network, dict.fromkeys(SPARSE, format), processor)
     expected = lab.predict(network, digits.test[:count])
     torch.testing.assert_close(

@@ -1,6 +1,7 @@
-"""Lesson 06 on a machine that has neither compiler nor emulator."""
+"""Lessons 06 and 07 on a machine that has neither compiler nor emulator."""
 
 import os
+import re
 
 import nbformat
 import pytest
@@ -8,6 +9,7 @@ from conftest import PROJECT
 from nbclient import NotebookClient
 
 from labutils.device._extra import PACKAGES
+from labutils.device.stored_results import RESULTS
 
 
 @pytest.fixture
@@ -38,3 +40,11 @@ def test_stored_results_are_shown_and_said_to_be(blocked):
         assert "This was measured before, with Linux" in said, cell.id
     (explorer,) = cells["widget"].outputs
     assert "The laptop reads a" in explorer.data["text/html"]
+
+
+def test_what_lessons_measure_on_a_device_is_stored():
+    lessons = (PROJECT / "notebooks").glob("[0-9]*.ipynb")
+    text = "".join(path.read_text(encoding="utf-8") for path in lessons)
+    names = re.findall(r'device\.remembered\((?:\\n",\s*")?\s*\\"(\w+)\\"', text)
+    assert {"formats", "n_of_m"} < set(names)
+    assert sorted(names) == sorted(path.stem for path in RESULTS.glob("*.csv"))

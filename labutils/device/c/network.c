@@ -8,6 +8,7 @@
 #include "csr.h"
 #include "dense.h"
 #include "gaps.h"
+#include "n_of_m.h"
 
 #define LAYER __attribute__((noinline)) static void
 #define LONGEST (CONV2_LENGTH > CONV1_LENGTH ? CONV2_LENGTH : CONV1_LENGTH)
@@ -21,12 +22,12 @@ static value_t hidden[FC2_LENGTH];
 static column_t columns[4 * LONGEST];
 
 LAYER conv1(void) {
-    convolve(&conv1_layer, CONV1_ROW, CONV1_SPARSE, image, PICTURE, 1, columns, middle);
+    convolve(&conv1_layer, CONV1_ROW, CONV1_SPARSE, image, PICTURE, 1, columns, middle, 0);
 }
 
 LAYER conv2(void) {
     convolve(&conv2_layer, CONV2_ROW, CONV2_SPARSE, middle, PICTURE / 2, CONV1_ROWS, columns,
-             features);
+             features, fc1_layer.m ? PICTURE / 4 * (PICTURE / 4) : 0);
 }
 
 LAYER fc1(void) {

@@ -40,6 +40,7 @@ typedef struct {
     const uint8_t *shift;
     int rows;
     int length;
+    int n, m; /* of n-of-m layers, which have length / m * n values a row and no starts; else 0 */
 } layer_t;
 
 #include "weights.h"
