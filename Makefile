@@ -41,7 +41,7 @@ run: .venv/lab      ## run all lessons in order, without a screen; pages in buil
 	$(BIN)/python tools/lessons.py run $(ARGS)
 
 page: .venv/lab     ## write the explorer as one file: dist/pruning-lab.html, for any browser, offline
-	$(BIN)/python -m labutils.page.page $(ARGS)
+	$(BIN)/python -m labutils.page $(ARGS)
 
 handout: .venv/teacher ## build what students get: dist/eai-lab2-handout.zip and the task sheet
 	$(CLASSROOM).handout $(ARGS)

@@ -14,7 +14,7 @@ from labutils.base.digits import Digits, Split
 from labutils.device.boards import BOARDS, Board
 from labutils.device.quantization import Int8Network
 from labutils.device.tables import Variant, check_variants
-from labutils.look.panels import digit_png
+from labutils.look.svg import digit_png
 from labutils.look.widgets import Controls, control, problem
 
 PICK, DRAW = "pick a test image", "draw a digit"

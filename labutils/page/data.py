@@ -15,9 +15,13 @@ from labutils.prune.filters import filter_scores
 
 ENGINE = Path(__file__).with_name("engine.wasm")
 MOST_WEIGHTS = 2**22  # what pruning.js can rank
+PLAIN_POOLING = {"padding": (0, (0, 0)), "dilation": (1, (1, 1)), "ceil_mode": (False,)}
+PLAIN_CONVOLUTION = {"groups": (1,), "dilation": ((1, 1),), "padding_mode": ("zeros",)}
 
 
-def packed(model: nn.Module, split: Split, most: int | None = None) -> dict:
+def packed(
+    model: nn.Module, split: Split, most: int | None = None, calibration: Split | None = None
+) -> dict:
     """Describe a network and images as strings, numbers, lists and dictionaries.
 
     Parameters
@@ -25,6 +29,7 @@ def packed(model: nn.Module, split: Split, most: int | None = None) -> dict:
     model : a chain of convolutions, ReLU, max-pooling, Flatten and linear layers, any widths
     split : images as `load_mnist` gives them, and their labels
     most : how many of them, spread evenly over the split; all if not given
+    calibration : training images; with them, the rules that look at images and random weights
 
     Returns
     -------
@@ -38,12 +43,19 @@ def packed(model: nn.Module, split: Split, most: int | None = None) -> dict:
     given.split(split, "split")
     total = len(split) if most is None else given.whole(most, "most", 1, len(split))
     shape = tuple(split.images.shape[1:])
-    layers = described(model, shape)
-    tensors = [t.flatten() for la in prunable_layers(model).values() for t in (la.weight, bias(la))]
+    rules = ("l1", "l2", "random") + (("activation", "taylor") if calibration else ())
+    found = {rule: filter_scores(model, rule, calibration=calibration) for rule in rules}
+    steps = described(model, shape)
     chosen = split[spread(len(split), total)]
+    layers = prunable_layers(model).values()
+    tensors = [t.flatten() for layer in layers for t in (layer.weight, bias(layer))]
     return {
-        "layers": layers,
+        "steps": steps,
         "weights": _text(torch.cat(tensors).detach().cpu().float()),
+        "methods": {
+            "weights": {"magnitude": None} | ({"random": _drawn(model)} if calibration else {}),
+            "filters": {rule: [*map(_ranked, scores.values())] for rule, scores in found.items()},
+        },
         "images": {"count": total, "shape": shape, "mean": PIXEL_MEAN, "deviation": PIXEL_STD},
         "pixels": _text(_pixels(chosen.images)),
         "labels": _text(chosen.labels.to(torch.uint8)),
@@ -52,18 +64,49 @@ def packed(model: nn.Module, split: Split, most: int | None = None) -> dict:
 
 
 def described(model: nn.Module, shape: tuple[int, ...] = (1, 28, 28)) -> list[dict]:
-    """Describe a network's layers in order, those with weights with the scores of their filters."""
-    scores = {name: score.double() for name, score in filter_scores(model).items()}
-    parts = [(n, la) for n, la in model.named_modules() if not isinstance(la, nn.Sequential)]
-    layers = [_layer(name, layer, scores.get(name)) for name, layer in parts]
-    if sum(math.prod(layer.get("weight", [0])) for layer in layers) >= MOST_WEIGHTS:
+    """Describe a chain as steps: a layer with weights and the pooling and ReLU behind it.
+
+    ReLU and max-pooling give the same in either order, so each step pools and then rectifies. A
+    step without a layer pools or rectifies what the one before put out.
+    """
+    steps: list[dict] = []
+    for name, layer in model.named_modules(remove_duplicate=False):
+        match layer:
+            case nn.Sequential() | nn.Flatten(start_dim=1, end_dim=-1):
+                pass
+            case nn.Conv2d() if _plain(layer, PLAIN_CONVOLUTION) and layer.padding != "same":
+                padding = (0, 0) if layer.padding == "valid" else layer.padding
+                steps.append({"stride": _side(layer.stride), "padding": padding})
+            case nn.Linear():
+                steps.append({})
+            case nn.MaxPool2d() if _plain(layer, PLAIN_POOLING) and _side(layer.kernel_size):
+                if not steps or "pool" in steps[-1]:
+                    steps.append({})
+                steps[-1]["pool"] = _side(layer.kernel_size), _side(layer.stride)
+            case nn.ReLU():
+                steps = steps or [{}]
+                steps[-1]["relu"] = True
+            case _:
+                raise ValueError(
+                    "The page runs chains of convolutions, ReLU, max-pooling, Flatten and linear "
+                    f"layers, with square strides and nothing unusual: {name} is {layer}."
+                )
+        if isinstance(layer, given.WEIGHTED):
+            steps[-1] |= {"name": name, "weight": layer.weight.shape}
+            steps[-1]["hasBias"] = layer.bias is not None
+    weighted = [step["weight"] for step in steps if "weight" in step]
+    if len(weighted) > len(prunable_layers(model)):
+        raise ValueError(
+            "The page runs chains in which each layer occurs once: copy the shared one."
+        )
+    if sum(map(math.prod, weighted)) >= MOST_WEIGHTS:
         raise ValueError(f"The page ranks fewer than {MOST_WEIGHTS:,} weights: give a smaller one.")
     try:
         with torch.no_grad():
             model(torch.zeros(1, *shape).to(next(model.parameters())))
     except RuntimeError as error:
         raise ValueError(f"Images of {shape} do not fit this network: {error}") from error
-    return layers
+    return steps
 
 
 def bias(layer: nn.Module) -> Tensor:
@@ -81,39 +124,31 @@ def spread(count: int, most: int) -> Tensor:
     return torch.arange(most) * step % most * count // most
 
 
-def _layer(name: str, layer: nn.Module, scores: Tensor | None) -> dict:
-    """Describe one layer, or say in one sentence what the page can run."""
-    side, stride = (_side(getattr(layer, option, None)) for option in ("kernel_size", "stride"))
-    match layer:
-        case nn.ReLU():
-            return {"kind": "relu"}
-        case nn.Flatten(start_dim=1, end_dim=-1):
-            return {"kind": "flatten"}
-        case nn.MaxPool2d(padding=0 | (0, 0), dilation=1 | (1, 1), ceil_mode=False) if (
-            side and stride
-        ):
-            return {"kind": "pool", "side": side, "stride": stride}
-        case nn.Conv2d(groups=1, dilation=(1, 1), padding_mode="zeros", padding=(_, _)) if stride:
-            options = {"kind": "conv", "stride": stride, "padding": layer.padding}
-        case nn.Linear():
-            options = {"kind": "linear"}
-        case _:
-            raise ValueError(
-                "The page runs chains of convolutions, ReLU, max-pooling, Flatten and linear "
-                f"layers, with square strides and nothing unusual: {name} is {layer}."
-            )
-    options |= {"name": name, "weight": layer.weight.shape, "hasBias": layer.bias is not None}
-    if scores is None:  # the last layer, whose rows stay
-        return options
-    # As `prune_filters` compares filters of different layers: each by its score over the mean.
-    relative = scores / (scores.abs().mean() or 1)
-    return options | {"scores": scores.tolist(), "relative": relative.tolist()}
+def _plain(layer: nn.Module, allowed: dict[str, tuple]) -> bool:
+    """Whether a layer's strides are square, and its options none but these."""
+    usual = all(getattr(layer, option) in values for option, values in allowed.items())
+    return usual and _side(layer.stride) is not None
 
 
-def _side(size: int | tuple[int, int] | None) -> int | None:
+def _side(size: int | tuple[int, int]) -> int | None:
     """Return the side of a square, None of what is none."""
     sides = set(size) if isinstance(size, tuple) else {size}
     return sides.pop() if len(sides) == 1 else None
+
+
+def _ranked(scores: Tensor) -> list[tuple[int, float]]:
+    """Return filters best first, with scores over their mean: `prune_filters` compares those."""
+    order = scores.argsort(descending=True, stable=True)
+    values = scores[order] / (scores.abs().mean() or 1)
+    return list(zip(order.tolist(), values.tolist(), strict=True))
+
+
+def _drawn(model: nn.Module) -> str:
+    """Return for each weight how many others `prune_random` removes before it."""
+    count = sum(layer.weight.numel() for layer in prunable_layers(model).values())
+    generator = torch.Generator().manual_seed(0)
+    drawn = torch.rand(count, generator=generator, dtype=torch.float64)
+    return _text(drawn.argsort().argsort().float())
 
 
 def _pixels(images: Tensor) -> Tensor:
@@ -126,4 +161,4 @@ def _pixels(images: Tensor) -> Tensor:
 
 
 def _text(values: Tensor) -> str:
-    return base64.b64encode(gzip.compress(values.numpy().tobytes(), 9, mtime=0)).decode()
+    return base64.b64encode(gzip.compress(values.numpy().tobytes(), 6, mtime=0)).decode()

@@ -3,31 +3,21 @@
 export const LANES = 20; // as in engine.c
 
 export class Network {
-    /* layers: as data.py describes them; shape: [channels, rows, columns] of an image;
-       fuse: pooling and ReLU together with the layer before (faster; the layer's own answers,
-       which one may want to look at, are then never written down). */
-    constructor(module, layers, shape, fuse = true) {
+    /* steps: as data.py describes them; shape: [channels, rows, columns] of an image. */
+    constructor(module, steps, shape) {
         this.engine = new WebAssembly.Instance(module).exports;
         this.top = this.engine.__heap_base.value;
-        this.steps = [];
-        this.layers = [];
-        this.size = shape[0] * shape[1] * shape[2];
-        let picture = { at: this.room(this.size * LANES), shape };
-        this.input = picture.at;
-        for (let i = 0; i < layers.length; i++) {
-            const layer = layers[i];
-            if (layer.weight) {
-                const together = [];
-                const squares = (next) => next.side === next.stride && !together.some((t) => t.side);
-                while (fuse && (layers[i + 1]?.kind === "relu" || layers[i + 1]?.kind === "pool" && squares(layers[i + 1])))
-                    together.push(layers[++i]);
-                picture = this.weighing(layer, picture, together);
-            } else if (layer.kind === "pool") picture = this.pooling(layer, picture);
-            else if (layer.kind === "relu") this.rectifying(picture);
-        } // Flatten has nothing to do: numbers lie in its order already
-        this.output = picture;
+        this.input = this.picture(shape, steps[0]);
+        let from = this.input;
+        this.steps = steps.map((step, i) => {
+            const made = this.step(step, from, steps[i + 1]);
+            from = made.to;
+            return made;
+        });
+        this.layers = this.steps.filter(({ fixed }) => !fixed);
         this.floats = new Float32Array(this.engine.memory.buffer);
         this.ints = new Int32Array(this.engine.memory.buffer);
+        for (const { layout, order } of this.steps) this.ints.set(order, layout / 4);
     }
 
     /* Take so many 4-byte numbers of the engine's memory, all zero. */
@@ -38,98 +28,70 @@ export class Network {
         return at;
     }
 
-    weighing(layer, from, together) {
-        const [filters, channels, high = 1, wide = 1] = layer.weight;
-        const flat = layer.kind === "linear", [, rows, columns] = flat ? [0, 1, 1] : from.shape;
-        const [top, left] = layer.padding ?? [0, 0], stride = layer.stride ?? 1;
-        const height = rows + 2 * top, width = columns + 2 * left;
-        const input = top || left ? this.room(channels * height * width * LANES) : from.at;
-        if (input !== from.at) this.steps.push(() => { // into the middle of a picture whose margin is zero
-            for (let i = 0; i < channels * rows; i++) {
-                const to = (Math.floor(i / rows) * height + i % rows + top) * width + left, start = from.at / 4 + i * columns * LANES;
-                this.floats.copyWithin(input / 4 + to * LANES, start, start + columns * LANES);
-            }
+    /* Room for a picture, with the margin of zeros that the step after it wants. */
+    picture(shape, { padding: [top, left] = [0, 0] } = {}) {
+        const [channels, rows, columns] = shape, line = columns + 2 * left;
+        const high = rows + 2 * top, plane = high * line, at = this.room(channels * plane * LANES);
+        const places = Int32Array.from({ length: channels * rows * columns }, (_, i) => {
+            const [x, y] = [i % columns, Math.floor(i / columns) % rows];
+            const channel = Math.floor(i / columns / rows);
+            return at / 4 + (channel * plane + (y + top) * line + x + left) * LANES;
         });
-        const pool = together.find((next) => next.side)?.side ?? 1;
-        const full = [height - high, width - wide].map((d) => Math.floor(d / stride) + 1);
-        const out = full.map((d) => Math.floor(d / pool));
-        const least = together.some((next) => next.kind === "relu") ? 0 : -Infinity;
-        const shape = [filters, ...out], per = channels * high * wide;
-        const step = {
-            name: layer.name, filters, per, shape, uses: full[0] * full[1],
-            at: this.room(filters * out[0] * out[1] * LANES),
-            entries: this.room(2 * filters * per), starts: this.room(filters + 1), bias: this.room(filters),
-            places: Int32Array.from({ length: per }, (_, i) => LANES * (flat ? i
-                : (Math.floor(i / (high * wide)) * height + Math.floor(i / wide) % high) * width + i % wide)),
-        };
-        this.layers.push(step);
-        this.steps.push(() => this.engine.weigh(input, step.at, step.entries, step.starts, step.bias,
-            filters, ...out, width, stride, pool, least));
-        return step;
+        return { shape, at, line, high, plane, places };
     }
 
-    /* Pooling that does not directly follow a layer, or whose squares overlap. */
-    pooling({ side, stride }, from) {
-        const [channels, height, width] = from.shape;
-        const [rows, columns] = [height, width].map((d) => Math.floor((d - side) / stride) + 1);
-        const at = this.room(channels * rows * columns * LANES);
-        this.steps.push(() => {
-            const { floats } = this;
-            for (let i = 0; i < channels * rows * columns; i++) {
-                const y = Math.floor(i / columns) % rows, channel = Math.floor(i / columns / rows);
-                const corner = (channel * height + y * stride) * width + i % columns * stride;
-                for (let lane = 0; lane < LANES; lane++) {
-                    let most = -Infinity;
-                    for (let d = 0; d < side * side; d++)
-                        most = Math.max(most, floats[from.at / 4 + (corner + Math.floor(d / side) * width + d % side) * LANES + lane]);
-                    floats[at / 4 + i * LANES + lane] = most;
-                }
-            }
-        });
-        return { at, shape: [channels, rows, columns] };
-    }
-
-    /* ReLU that does not directly follow a layer. */
-    rectifying({ at, shape: [channels, rows, columns] }) {
-        this.steps.push(() => {
-            for (let i = at / 4, end = i + channels * rows * columns * LANES; i < end; i++)
-                if (this.floats[i] < 0) this.floats[i] = 0;
-        });
+    /* One call of the engine; a step without weights looks at each channel as it is. */
+    step({ weight, stride = 1, relu = false, pool: [side, hop] = [1, 1] }, from, next) {
+        const [filters, inputs, high = 1, wide = 1] = weight ?? [from.shape[0], 1];
+        const flat = weight?.length === 2, per = inputs * high * wide, plane = flat ? 1 : from.plane;
+        const full = flat ? [1, 1]
+            : [from.high - high, from.line - wide].map((d) => Math.floor(d / stride) + 1);
+        const size = full.map((d) => Math.floor((d - side) / hop) + 1);
+        const to = this.picture([filters, ...size], next);
+        const [entries, starts, bias] = [2 * filters * per, filters + 1, filters].map((n) => this.room(n));
+        const order = [from.at, 4 * to.places[0], entries, starts, bias, filters, ...size, from.line,
+            stride, side, hop, to.line, to.plane, relu];
+        const places = Int32Array.from({ length: per }, (_, i) => LANES * (wide * high === 1 ? i * plane
+            : Math.floor(i / (high * wide)) * plane + Math.floor(i / wide) % high * from.line + i % wide));
+        const fixed = weight ? null
+            : { weight: new Float32Array(filters).fill(1), bias: new Float32Array(filters) };
+        const own = fixed ? LANES * plane : 0; // its filters read a channel each, not all
+        return { to, order, layout: this.room(order.length), places, own, fixed, per, filters,
+            entries, starts, bias, uses: full[0] * full[1] };
     }
 
     /* Take over weights and biases, by layer; of the weights only those that are not zero. */
     load(tensors) {
         const { floats, ints } = this;
-        this.layers.forEach(({ filters, per, places, ...step }, l) => {
-            const { weight, bias } = tensors[l];
-            let at = step.entries / 4, count = 0;
+        let layer = 0;
+        for (const { entries, starts, bias: biases, filters, per, places, own, fixed } of this.steps) {
+            const { weight, bias } = fixed ?? tensors[layer++];
+            let at = entries / 4;
             for (let f = 0; f < filters; f++) {
-                ints[step.starts / 4 + f] = count;
-                for (let i = 0, w = f * per; i < per; i++, w++)
-                    if (weight[w] !== 0) {
-                        ints[at++] = places[i];
-                        floats[at++] = weight[w];
-                        count++;
-                    }
-                floats[step.bias / 4 + f] = bias[f];
+                ints[starts / 4 + f] = (at - entries / 4) / 2;
+                floats[biases / 4 + f] = bias[f];
+                for (let i = 0, w = f * per; i < per; i++, w++) {
+                    if (weight[w] === 0) continue;
+                    ints[at++] = places[i] + f * own;
+                    floats[at++] = weight[w];
+                }
             }
-            ints[step.starts / 4 + filters] = count;
-        });
+            ints[starts / 4 + filters] = (at - entries / 4) / 2;
+        }
     }
 
     /* Read up to twenty images (arrays of numbers); return the logits of each. */
     run(images) {
-        const { floats, size } = this, at = this.input / 4;
+        const { floats, input: { places } } = this;
         images.forEach((image, lane) => {
-            for (let i = 0, to = at + lane; i < size; i++, to += LANES) floats[to] = image[i];
+            for (let i = 0; i < places.length; i++) floats[places[i] + lane] = image[i];
         });
-        for (const step of this.steps) step();
-        return images.map((_, lane) => this.lane(this.output, lane));
+        for (const { layout } of this.steps) this.engine.weigh(layout);
+        return images.map((_, lane) => this.lane(this.steps.at(-1), lane));
     }
 
-    /* The numbers of one image in what a layer put out. */
-    lane({ at, shape }, lane) {
-        const count = shape.reduce((a, b) => a * b);
-        return Float32Array.from({ length: count }, (_, i) => this.floats[at / 4 + i * LANES + lane]);
+    /* The numbers of one image in what a step put out. */
+    lane({ to: { places } }, lane) {
+        return Float32Array.from(places, (at) => this.floats[at + lane]);
     }
 }

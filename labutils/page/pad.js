@@ -4,14 +4,15 @@ import { paint } from "./draw.js";
 const FIELD = 112, PEN = 9; // of the field and of the pen, in pixels
 const IMAGE = 28, INNER = 20; // MNIST's digits fit a square of 20, centred by mass in one of 28
 
-/* Make a canvas a field to draw in; `changed` gets 28 x 28 bytes after each stroke's part. */
+/* Make a canvas a field to draw in; `changed` gets 28 x 28 bytes after each part of a stroke. */
 export function pad(canvas, changed) {
     canvas.width = canvas.height = FIELD;
     const pen = canvas.getContext("2d", { willReadFrequently: true });
     let last = null;
     const place = (event) => {
         const box = canvas.getBoundingClientRect();
-        return [(event.clientX - box.left) * FIELD / box.width, (event.clientY - box.top) * FIELD / box.height];
+        return [(event.clientX - box.left) * FIELD / box.width,
+            (event.clientY - box.top) * FIELD / box.height];
     };
     const stroke = (to) => {
         Object.assign(pen, { lineWidth: PEN, lineCap: "round", lineJoin: "round", strokeStyle: "white" });
@@ -35,6 +36,7 @@ export function pad(canvas, changed) {
             paint(small, pixels, IMAGE, IMAGE, (p) => [p, p, p]);
             pen.clearRect(0, 0, FIELD, FIELD);
             pen.drawImage(small, 0, 0, FIELD, FIELD);
+            return pixels;
         },
     };
 }
@@ -45,16 +47,18 @@ const white = (rgba, i) => rgba[4 * i] * rgba[4 * i + 3] / 255;
 function asDigit(canvas) {
     const drawn = canvas.getContext("2d").getImageData(0, 0, FIELD, FIELD).data;
     const inked = [...Array(FIELD * FIELD).keys()].filter((i) => white(drawn, i) > 0);
-    const [xs, ys] = [inked.map((i) => i % FIELD), inked.map((i) => Math.floor(i / FIELD))];
-    const range = (values) => values.reduce(([a, b], v) => [Math.min(a, v), Math.max(b, v + 1)], [FIELD, 0]);
-    const [[left, right], [top, bottom]] = [range(xs), range(ys)];
-    const scale = INNER / Math.max(right - left, bottom - top);
-    const middle = (values, start) => (values.reduce((a, b) => a + b, 0) / values.length + 0.5 - start) * scale;
-    const at = (values, start) => Math.round(IMAGE / 2 - middle(values, start));
-    const pen = Object.assign(document.createElement("canvas"), { width: IMAGE, height: IMAGE }).getContext("2d");
+    const along = (values) => { // from where to where, and where its middle is
+        const start = Math.min(...values), middle = values.reduce((a, b) => a + b, 0) / values.length;
+        return { start, size: Math.max(...values) + 1 - start, middle: middle + 0.5 - start };
+    };
+    const x = along(inked.map((i) => i % FIELD)), y = along(inked.map((i) => Math.floor(i / FIELD)));
+    const scale = INNER / Math.max(x.size, y.size);
+    const [left, top] = [x, y].map(({ middle }) => Math.round(IMAGE / 2 - middle * scale));
+    const [wide, high] = [x, y].map(({ size }) => Math.max(1, size * scale));
+    const small = Object.assign(document.createElement("canvas"), { width: IMAGE, height: IMAGE });
+    const pen = small.getContext("2d");
     pen.imageSmoothingQuality = "high";
-    const size = [right - left, bottom - top];
-    pen.drawImage(canvas, left, top, ...size, at(xs, left), at(ys, top), ...size.map((s) => Math.max(1, s * scale)));
+    pen.drawImage(canvas, x.start, y.start, x.size, y.size, left, top, wide, high);
     const image = pen.getImageData(0, 0, IMAGE, IMAGE).data;
     return Uint8Array.from({ length: IMAGE * IMAGE }, (_, i) => white(image, i));
 }

@@ -1,11 +1,11 @@
-"""How does the page become one file? `make page` writes it, by `python -m labutils.page.page`.
+"""How do the modules become a page, or part of one? See also `python -m labutils.page`.
 
 Nothing is bundled by a tool: joining the modules takes no more than dropping the lines that import
 and the word export, as long as no two of them name the same thing.
 """
 
-import argparse
 import html
+import itertools
 import json
 import re
 import subprocess
@@ -17,29 +17,40 @@ from torch import nn
 
 from labutils.base.digits import Split, load_mnist
 from labutils.base.files import load_pretrained
-from labutils.base.writing import write_whole
+from labutils.base.structure import fingerprint
 from labutils.fit.evaluation import evaluate
-from labutils.page.data import ENGINE, packed
+from labutils.look import svg
+from labutils.page.data import packed
 from labutils.prune.weights import prune_magnitude
 
 HERE = Path(__file__).parent
 IN_THE_WORKER = ("network.js", "pruning.js", "worker.js")
-IN_THE_PAGE = ("draw.js", "pad.js", "explorer.js")
+IN_THE_PAGE = ("setting.js", "draw.js", "pad.js", "inside.js", "explorer.js")
+STYLE = (HERE / "explorer.css").read_text(encoding="utf-8")
 ZIG = "0.17.1"  # of ziglang, which compiled engine.wasm
 OPTIONS = (
     *("-target", "wasm32-freestanding", "-O3", "-msimd128", "-nostdlib", "-fno-builtin"),
     *("-Wl,--no-entry", "-Wl,--export-dynamic", "-Wl,--export=__heap_base", "-Wl,--strip-all"),
 )
-MOST_BYTES = 2_000_000
-STILL_AMOUNTS = (0.0, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 1.0)
+LOOKS = [("#0072B2", ""), ("#009E73", "6 3"), ("#D55E00", "2 3")]
+MARK = r"data-explorer='([^']*)'"
+ALIVE = """const known = /* DATA */;
+for (const element of document.querySelectorAll("[data-explorer]")) {
+    const { network, part, state, options } = JSON.parse(element.dataset.explorer);
+    const data = known[`${network} ${part}`];
+    if (data) mount(element, data, { ...options, start: state });
+}"""
+AMOUNTS = (0.0, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 1.0)
 
 
 def page(model: nn.Module, split: Split, most: int | None = None) -> str:
     """Return the page for a network and images, see `packed`; nothing has to lie beside it."""
+    few = split[:1000]
+    found = {a: evaluate(prune_magnitude(model, a), few).accuracy for a in AMOUNTS}
     parts = {
-        "/* STYLE */": (HERE / "explorer.css").read_text(encoding="utf-8"),
-        "<!-- STILL -->": _still(model, split[:1000]),
-        "/* DATA */": _quoted(packed(model, split, most)),
+        "/* STYLE */": STYLE,
+        "<!-- STILL -->": still({"Read correctly": found}),
+        "/* DATA */": quoted(packed(model, split, most)),
         "/* SCRIPT */": front_end(),
     }
     text = (HERE / "page.html").read_text(encoding="utf-8")
@@ -49,10 +60,57 @@ def page(model: nn.Module, split: Split, most: int | None = None) -> str:
     return text
 
 
-def front_end() -> str:
+def front_end(*more: str) -> str:
     """Return the modules as one: ``mount`` is what the outside calls."""
-    worker, shown = ("".join(map(_plain, names)) for names in (IN_THE_WORKER, IN_THE_PAGE))
-    return f"const WORKER = {_quoted(worker)};\n{shown}"
+    worker, shown = (
+        "".join(map(_plain, names)) for names in (IN_THE_WORKER, (*IN_THE_PAGE, *more))
+    )
+    template = (HERE / "explorer.html").read_text(encoding="utf-8")
+    return f"const WORKER = {quoted(worker)};\nconst TEMPLATE = {quoted(template)};\n{shown}"
+
+
+def still(curves: dict[str, dict[float, float]]) -> str:
+    """Draw accuracies by the share removed, by the curve's name, for who sees no explorer."""
+    right, base = svg.WIDTH - svg.RIGHT, svg.TOP + svg.INNER_HEIGHT
+    marks, said = [], []
+    for height in (0, 0.5, 1):
+        y = base - svg.INNER_HEIGHT * height
+        marks.append(svg.line(svg.LEFT, y, right, y, "currentColor", "1 4"))
+        marks.append(svg.text(svg.LEFT - 4, y + 4, f"{height:.0%}", "end"))
+    for x, share, anchor in ((svg.LEFT, 0, "start"), (right, 1, "end")):
+        marks.append(svg.text(x, base + 14, f"{share:.0%} removed", anchor))
+    for look, (name, points) in zip(itertools.cycle(LOOKS), curves.items(), strict=False):
+        amounts = sorted(points)
+        places = [(a * svg.INNER_WIDTH, points[a] * svg.INNER_HEIGHT) for a in amounts]
+        marks.append(svg.curve(((svg.LEFT + x, base - y) for x, y in places), *look))
+        found = ", ".join(f"{points[amount]:.1%} with {amount:.0%} removed" for amount in amounts)
+        said.append(f"{name}: {found}.")
+    title = "Accuracy against the share removed"
+    return svg.as_image(svg.picture(title, " ".join(said), marks)) + f"<p>{' '.join(said)}</p>"
+
+
+def alive(text: str) -> str:
+    """Put networks and digits into an exported lesson, so that its explorers live.
+
+    Those of a network that is not one of the pretrained ones stay pictures.
+    """
+    wanted = [json.loads(html.unescape(found)) for found in re.findall(MARK, text)]
+    known = (
+        {fingerprint(model): model for model in map(load_pretrained, range(5))} if wanted else {}
+    )
+    digits, data = load_mnist() if wanted else None, {}
+    for network, part in {(found["network"], found["part"]) for found in wanted}:
+        if network in known:
+            split = getattr(digits, part)
+            data[f"{network} {part}"] = packed(known[network], split, None, digits.train[:1000])
+    script = f"<style>{STYLE}</style><script type='module'>{front_end()}{ALIVE}</script>"
+    content = script.replace("/* DATA */", quoted(data))
+    return text.replace("</body>", f"{content}</body>")
+
+
+def quoted(value: object) -> str:
+    """Write a value as JSON that can stand in a page's script."""
+    return json.dumps(value).replace("<", "\\u003c")
 
 
 def compiled() -> bytes:
@@ -67,44 +125,4 @@ def compiled() -> bytes:
 def _plain(name: str) -> str:
     """Return a module without the lines that import, and without the word export."""
     text = (HERE / name).read_text(encoding="utf-8")
-    return re.sub(r"^(import [^;]*;\n|export )", "", text, flags=re.MULTILINE)
-
-
-def _quoted(value: object) -> str:
-    """Write a value as JSON that can stand in a page's script."""
-    return json.dumps(value).replace("<", "\\u003c")
-
-
-def _still(model: nn.Module, split: Split) -> str:
-    """Draw accuracy by the share of weights removed, for who sees no explorer."""
-    found = [(a, evaluate(prune_magnitude(model, a), split).accuracy) for a in STILL_AMOUNTS]
-    points = " ".join(f"{20 + 300 * amount:.0f},{170 - 150 * share:.0f}" for amount, share in found)
-    said = "Read correctly: " + ", ".join(f"{s:.1%} with {a:.0%} removed" for a, s in found) + "."
-    return (
-        f'<svg role="img" aria-label="{html.escape(said)}" viewBox="0 0 340 190">'
-        '<path d="M20 20V170H320" fill="none" stroke="currentColor"/>'
-        f'<polyline points="{points}" fill="none" stroke="#0072B2" stroke-width="3"/></svg>'
-        f"<p>{said}</p>"
-    )
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """Write the page with the network of seed 0 and digits of the test set."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--to", type=Path, default=Path("dist/pruning-lab.html"))
-    parser.add_argument("--images", type=int, default=5_000, help="how many digits lie in it")
-    parser.add_argument("--engine", action="store_true", help="compile engine.c again first")
-    asked = parser.parse_args(arguments)
-    if asked.engine:
-        engine = compiled()
-        write_whole(ENGINE, lambda file: file.write(engine))
-    content = page(load_pretrained(0), load_mnist().test, asked.images).encode()
-    if len(content) > MOST_BYTES:
-        raise SystemExit(f"The page takes {len(content):,} bytes, more than {MOST_BYTES:,}.")
-    asked.to.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(asked.to, lambda file: file.write(content))
-    print(f"{asked.to}: {len(content):,} bytes")
-
-
-if __name__ == "__main__":
-    main()
+    return re.sub(r"^(import [^;]*;\n|export (?!default))", "", text, flags=re.MULTILINE)
