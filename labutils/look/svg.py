@@ -16,8 +16,6 @@ from torch import Tensor
 from labutils.base.digits import PIXEL_MEAN, PIXEL_STD
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 320, 200, 46, 8, 26, 34
-# An edge in the page's own colour keeps a number readable on a bar, in any theme.
-HALO = ' style="paint-order: stroke; stroke: var(--jp-layout-color1, white); stroke-width: 3px"'
 INNER_WIDTH, INNER_HEIGHT = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
 
 
@@ -31,14 +29,6 @@ def picture(title: str, alt: str, marks: Iterable[str]) -> str:
         f'<text x="{LEFT}" y="14" font-weight="bold">{escape(title)}</text>'
         + "".join(marks)
         + "</svg>"
-    )
-
-
-def bar(x: float, y: float, width: float, height: float, colour: str, more: str = "") -> str:
-    """Draw a filled rectangle from its upper left corner."""
-    return (
-        f'<rect x="{x:.1f}" y="{y:.1f}" width="{max(width, 0):.1f}" height="{max(height, 0):.1f}" '
-        f'fill="{colour}"{more}/>'
     )
 
 

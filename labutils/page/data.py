@@ -3,6 +3,7 @@
 import base64
 import gzip
 import math
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -44,10 +45,11 @@ def packed(
     total = len(split) if most is None else given.whole(most, "most", 1, len(split))
     shape = tuple(split.images.shape[1:])
     rules = ("l1", "l2", "random") + (("activation", "taylor") if calibration else ())
-    found = {rule: filter_scores(model, rule, calibration=calibration) for rule in rules}
+    layers = prunable_layers(model).values()
+    score = partial(filter_scores, model, calibration=calibration)
+    found = {rule: score(rule) if len(layers) > 1 else {} for rule in rules}
     steps = described(model, shape)
     chosen = split[spread(len(split), total)]
-    layers = prunable_layers(model).values()
     tensors = [t.flatten() for layer in layers for t in (layer.weight, bias(layer))]
     return {
         "steps": steps,

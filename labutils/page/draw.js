@@ -41,7 +41,7 @@ function words(atX, atY, text, anchor = "middle") {
 /* A curve through points of amount in percent and accuracy. */
 function path(points, kind) {
     const places = points.map(({ amount, accuracy }) => fixed(across(amount / 100), up(accuracy)).join());
-    return `<polyline class="curve ${kind}" points="${places.join(" ")}"/>`;
+    return `<polyline class="${kind}" points="${places.join(" ")}"/>`;
 }
 
 const axis = (low, middle, high, title) => [

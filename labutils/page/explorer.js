@@ -22,10 +22,17 @@ class Explorer {
         element.classList.add("lab");
         element.innerHTML = '<p role="status">The network is being unpacked…</p>';
         try { // a worker made of text: one from a file would not start from file://
-            this.worker = new Worker(URL.createObjectURL(new Blob([WORKER], { type: "text/javascript" })));
-            this.worker.onmessage = ({ data }) => this[data.kind](data);
-            this.worker.onerror = () => this.failed({ message: "the worker stopped" });
-            this.worker.postMessage({ kind: "open", data });
+            const url = URL.createObjectURL(new Blob([WORKER], { type: "text/javascript" }));
+            const { port1, port2 } = new MessageChannel(), two = navigator.hardwareConcurrency > 1;
+            const jobs = [["open", two ? [port1] : []], ...(two ? [["help", [port2]]] : [])];
+            this.workers = jobs.map(([kind, ports]) => {
+                const worker = new Worker(url);
+                worker.onmessage = ({ data: said }) => this[said.kind](said);
+                worker.onerror = () => this.failed({ message: "the worker stopped" });
+                worker.postMessage({ kind, data, port: ports[0] }, ports);
+                return worker;
+            });
+            this.worker = this.workers[0];
         } catch (error) {
             this.failed(error);
         }
@@ -292,7 +299,7 @@ class Explorer {
     }
 
     destroy() {
-        this.worker?.terminate();
+        this.workers?.forEach((worker) => worker.terminate());
         this.watch.disconnect();
         this.scheme.onchange = null;
         removeEventListener("hashchange", this.moved);

@@ -19,11 +19,9 @@ from labutils.base.structure import fingerprint
 from labutils.cost.sizes import dense_bytes, sparse_bytes
 from labutils.fit.evaluation import Evaluation, evaluate
 from labutils.page.data import packed
-from labutils.page.page import AMOUNTS, STYLE, front_end, still
+from labutils.page.page import AMOUNTS, CALIBRATION, STYLE, front_end, still
 from labutils.prune.filters import filter_scores, prune_filters
 from labutils.prune.weights import prune_magnitude, prune_random, sparsity
-
-CALIBRATION = 1_000  # training images for the rules that look at images
 
 
 def pruning_explorer(
@@ -73,6 +71,8 @@ def pruning_explorer(
         name: [{"amount": 100 * a, "accuracy": curve[a]} for a in sorted(curve)]
         for name, curve in curves.items()
     }}  # fmt: skip
+    if remove == "filters":
+        filter_scores(model)  # refuses a network that has none to remove
     if goal is not None:
         options["goal"] = _goal(model, split, remove, goal)
     return PruningExplorer(model, digits, part, options)

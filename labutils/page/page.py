@@ -40,6 +40,7 @@ for (const element of document.querySelectorAll("[data-explorer]")) {
     const data = known[`${network} ${part}`];
     if (data) mount(element, data, { ...options, start: state });
 }"""
+CALIBRATION = 1_000  # training images for the rules that look at images
 AMOUNTS = (0.0, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 1.0)
 
 
@@ -94,15 +95,18 @@ def alive(text: str) -> str:
 
     Those of a network that is not one of the pretrained ones stay pictures.
     """
-    wanted = [json.loads(html.unescape(found)) for found in re.findall(MARK, text)]
-    known = (
-        {fingerprint(model): model for model in map(load_pretrained, range(5))} if wanted else {}
-    )
-    digits, data = load_mnist() if wanted else None, {}
-    for network, part in {(found["network"], found["part"]) for found in wanted}:
-        if network in known:
-            split = getattr(digits, part)
-            data[f"{network} {part}"] = packed(known[network], split, None, digits.train[:1000])
+    marks = [json.loads(html.unescape(found)) for found in re.findall(MARK, text)]
+    known = {fingerprint(model): model for model in map(load_pretrained, range(5 if marks else 0))}
+    wanted = {(mark["network"], mark["part"]) for mark in marks if mark["network"] in known}
+    if not wanted:
+        return text
+    digits = load_mnist()
+    data = {
+        f"{network} {part}": packed(
+            known[network], getattr(digits, part), calibration=digits.train[:CALIBRATION]
+        )
+        for network, part in sorted(wanted)
+    }
     script = f"<style>{STYLE}</style><script type='module'>{front_end()}{ALIVE}</script>"
     content = script.replace("/* DATA */", quoted(data))
     return text.replace("</body>", f"{content}</body>")

@@ -115,7 +115,7 @@ export class Pruning {
             return { name, width, left: stay[l], gone };
         });
         const some = filters ? layers.slice(0, -1) : layers;
-        const removed = filters ? 1 - sum(some.map((l) => l.left)) / sum(this.widths)
+        const removed = filters ? 1 - sum(some.map((l) => l.left)) / (sum(this.widths) || 1)
             : 1 - total.weights / this.count;
         return { ...total, layers: some, removed, parameters: this.parameters,
             bytesDense: 4 * this.parameters, histogram: this.histogram(setting, tensors) };
@@ -138,15 +138,13 @@ export class Pruning {
 
 /* Bytes of a tensor as it is, or by a bit for each weight, or by gaps: as labutils.cost.sizes. */
 function sparseBytes(tensor) {
-    const words = new Uint32Array(tensor.buffer); // -0.0 is no zero
-    let nonzero = 0, gap = 0, steps = 0;
-    for (const word of words) {
-        gap += 1;
-        if (word === 0) continue;
-        steps += 1 + Math.floor((gap - 1) / 255);
+    const words = new Uint32Array(tensor.buffer), n = words.length; // -0.0 is no zero
+    let nonzero = 0, steps = 0;
+    for (let i = 0, last = -1; i < n; i++) {
+        if (words[i] === 0) continue;
+        steps += 1 + Math.floor((i - last - 1) / 255);
         nonzero += 1;
-        gap = 0;
+        last = i;
     }
-    const values = 4 * nonzero, bits = Math.ceil(words.length / 8);
-    return Math.min(4 * words.length, bits + values, 4 + steps + values);
+    return Math.min(4 * n, Math.ceil(n / 8) + 4 * nonzero, 4 + steps + 4 * nonzero);
 }

@@ -4,6 +4,8 @@ const PATIENCE = 2000; // ms until the page says that Python does not answer
 
 function render({ model, el }) {
     let said = 0, late = null;
+    // The arrow keys are the slider's, not JupyterLab's.
+    el.addEventListener("focusin", ({ target }) => (target.dataset.lmSuppressShortcuts = ""));
     const lab = mount(el, model.get("data"), {
         ...model.get("options"), start: model.get("state"),
         bested: (setting) => tell("best", setting),
@@ -32,7 +34,10 @@ function render({ model, el }) {
         clearTimeout(late);
         quiet("");
     };
-    const moved = () => lab.lab && lab.set(model.get("state"));
+    const moved = () => { // by Python, not by what was just told to it
+        const state = model.get("state");
+        if (lab.lab && JSON.stringify(state) !== JSON.stringify(plain(lab.setting))) lab.set(state);
+    };
     model.on("msg:custom", heard);
     model.on("change:state", moved);
     return () => {

@@ -3,12 +3,14 @@ import { LANES, Network } from "./network.js";
 import { Pruning } from "./pruning.js";
 
 const STAGES = [200, 1000, Infinity]; // images after which an answer is sent
+const SLICE = 200; // images between two looks at whether the question still stands
 const REMEMBERED = 60; // settings
 const EXAMPLES = 12;
 const CURVE = [...Array.from({ length: 20 }, (_, i) => 5 * i), 97, 99];
 
 let lab; // the network and its images, once they are unpacked
 let question = null, working = false; // the newest question
+let help = null; // asks a second worker, where there is a second core
 
 const bytesOf = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
 
@@ -55,7 +57,6 @@ class Lab {
         made.dense.load(made.layers.map((layer) => layer.tensors));
         made.baseline = nothing();
         [made.curves, made.known] = [new Map(), new Map()];
-        made.choose();
         return made;
     }
 
@@ -72,22 +73,35 @@ class Lab {
         Object.assign(this, { count, labels: new Uint8Array(labels) });
     }
 
-    images(from) {
-        const length = Math.min(LANES, this.count - from);
-        return Array.from({ length }, (_, i) => this.image(from + i));
+    /* Prune as a setting says, written as JSON, unless it is what was done last. */
+    prune(key) {
+        if (this.key !== key) {
+            this.now = this.pruning.prune(JSON.parse(key));
+            this.pruned.load(this.now.tensors);
+            this.key = key;
+        }
+        return this.now;
     }
 
-    /* Read the next images. */
-    read(network, state) {
-        for (const logits of network.run(this.images(state.tested))) {
-            const right = argmax(logits) === this.labels[state.tested++];
-            state.right.push(state.right.at(-1) + right);
+    /* What the network pruned so, or the dense one, says of images. */
+    logits(key, from, to) {
+        if (key) this.prune(key);
+        const network = key ? this.pruned : this.dense, found = [];
+        for (let at = from; at < to; at += LANES) {
+            const images = Array.from({ length: Math.min(LANES, to - at) }, (_, i) => this.image(at + i));
+            found.push(...network.run(images));
         }
+        return found;
+    }
+
+    /* Whether it reads them correctly. */
+    read(key, from, to) {
+        return this.logits(key, from, to).map((logits, i) => argmax(logits) === this.labels[from + i]);
     }
 
     /* What is counted of a setting so far; the settings used last are remembered. */
-    counts(setting) {
-        const key = JSON.stringify(setting), found = this.known.get(key) ?? nothing();
+    counts(key) {
+        const found = this.known.get(key) ?? nothing();
         this.known.delete(key);
         this.known.set(key, found);
         if (this.known.size > REMEMBERED) this.known.delete(this.known.keys().next().value);
@@ -96,13 +110,10 @@ class Lab {
 
     /* Choose digits the network reads correctly, the shakiest first; and the surest of each. */
     choose() {
-        const found = [];
-        for (let from = 0; from < Math.min(1000, this.count); from += LANES)
-            this.dense.run(this.images(from)).forEach((logits, i) => {
-                const [first, second] = [...logits].sort((a, b) => b - a);
-                if (argmax(logits) === this.labels[from + i]) found.push({ i: from + i, margin: first - second });
-            });
-        found.sort((a, b) => a.margin - b.margin);
+        const found = this.logits(null, 0, Math.min(1000, this.count)).map((logits, i) => {
+            const [first, second] = [...logits].sort((a, b) => b - a);
+            return { i, margin: first - second, right: argmax(logits) === this.labels[i] };
+        }).filter(({ right }) => right).sort((a, b) => a.margin - b.margin);
         const n = Math.min(EXAMPLES, found.length), last = found.length - 1;
         const place = (k) => Math.round((k / Math.max(1, n - 1)) ** 2 * last);
         const picture = ({ i }) => ({ label: this.labels[i], pixels: this.pixels(i).slice() });
@@ -147,13 +158,15 @@ async function work() {
 }
 
 async function answer(asked) {
-    const { id, setting } = asked, network = lab.pruning.prune(setting), state = lab.counts(setting);
-    lab.pruned.load(network.tensors);
-    const view = { id, ...lab.describe(asked, network) }, first = Math.max(STAGES[0], state.tested);
+    const { id, setting } = asked, key = JSON.stringify(setting), state = lab.counts(key);
+    const first = Math.max(STAGES[0], state.tested);
+    let view = null;
     for (const stage of [first, ...STAGES.filter((s) => s > first && first < lab.count)]) {
         const stale = () => stage !== first && asked !== question; // a first answer is always finished
-        await count(lab.pruned, state, stage, stale);
-        await count(lab.dense, lab.baseline, state.tested, stale);
+        const counting = count(key, state, stage, stale);
+        view ??= { id, ...lab.describe(asked, lab.prune(key)) }; // meanwhile
+        await counting;
+        await count(null, lab.baseline, state.tested, stale);
         if (stale()) return;
         const { tested, right } = state, dense = lab.baseline.right[tested];
         postMessage({ kind: "answer", ...view, tested, right: right[tested], dense });
@@ -164,10 +177,16 @@ async function answer(asked) {
 }
 
 /* Read until so many images are counted, or `stale` says that nobody waits any more. */
-async function count(network, state, stage, stale) {
-    for (let slice = 1; state.tested < Math.min(stage, lab.count); slice++) {
-        lab.read(network, state);
-        if (slice % 2 === 0 && stage > STAGES[0]) await pause();
+async function count(key, state, stage, stale) {
+    const end = Math.min(stage, lab.count);
+    while (state.tested < end) {
+        const from = state.tested, to = Math.min(end, from + SLICE);
+        const share = help ? (from ? 0.5 : 0.4) : 1; // who reads the first part describes it, too
+        const middle = Math.min(to, from + LANES * Math.ceil((to - from) / LANES * share));
+        const theirs = middle < to ? help(key, middle, to) : pause(); // either lets messages in
+        const right = [...lab.read(key, from, middle), ...(await theirs ?? [])];
+        for (const one of right) state.right.push(state.right.at(-1) + one);
+        state.tested = to;
         if (stale()) return;
     }
 }
@@ -178,16 +197,16 @@ const ruleOf = ({ remove, method, scope, off }) =>
 
 /* Work out the curve of a setting's rule as far as so many images allow; send every point. */
 async function curve(asked, most) {
-    const rule = ruleOf(asked.setting), key = JSON.stringify(rule);
-    if (!lab.curves.has(key)) lab.curves.set(key, CURVE.map((amount) => ({ amount, ...nothing() })));
-    const points = lab.curves.get(key), wanted = Math.min(most, lab.count);
+    const rule = ruleOf(asked.setting), name = JSON.stringify(rule);
+    if (!lab.curves.has(name)) lab.curves.set(name, CURVE.map((amount) => ({ amount, ...nothing() })));
+    const points = lab.curves.get(name), wanted = Math.min(most, lab.count);
     const told = ({ amount, tested, right }) => ({ amount, tested, accuracy: right[tested] / tested });
-    const send = () => postMessage({ kind: "points", rule: key, points: points.map(told) });
+    const send = () => postMessage({ kind: "points", rule: name, points: points.map(told) });
     for (const point of points) {
         if (point.tested >= wanted) continue;
-        lab.pruned.load(lab.pruning.prune({ ...rule, amount: point.amount }).tensors);
         const state = { tested: point.tested, right: [...point.right] };
-        await count(lab.pruned, state, wanted, () => asked !== question);
+        const key = JSON.stringify({ ...rule, amount: point.amount });
+        await count(key, state, wanted, () => asked !== question);
         if (asked !== question) return;
         Object.assign(point, state);
         if (most > STAGES[0]) send();
@@ -196,11 +215,20 @@ async function curve(asked, most) {
 }
 
 const HANDLERS = {
-    async open({ data }) {
+    async open({ data, port }) {
         lab = await Lab.open(data);
+        lab.choose();
+        if (port) help = (...part) => new Promise((tell) => {
+            port.onmessage = ({ data: right }) => tell(right);
+            port.postMessage(part);
+        });
         const { examples, samples, methods } = lab;
         const layers = lab.layers.map(({ name, weight }) => ({ name, width: weight[0] }));
         postMessage({ kind: "ready", examples, samples, methods, layers });
+    },
+    async help({ data, port }) {
+        lab = await Lab.open(data);
+        port.onmessage = ({ data: part }) => port.postMessage(lab.read(...part));
     },
     async ask(asked) {
         question = asked;
