@@ -229,7 +229,7 @@ class Explorer {
             MACs: `${b("macs", whole(filters ? view.macs : view.macsNonzero))}
                 ${filters ? "" : "with a weight that is not 0 "}of ${whole(view.macsDense)} an image`,
         };
-        if (this.options.goal) rows.goal = b("goal", escape(this.progress(view)));
+        if (this.options.goal) rows.goal = `<span data-figure="goal">${this.progress(view)}</span>`;
         this.$(".figures dl").innerHTML = Object.entries(rows).map(([name, text]) =>
             `<dt>${name}</dt><dd>${text}</dd>`).join("");
         const spoken = `${this.asked(setting)}: ${percent(share, 2)} of ${whole(tested)} images ` +
@@ -251,7 +251,7 @@ class Explorer {
         const best = this.best ? `${percent(this.best.right / total, 2)} ` +
             `(${this.best.setting.method}; ${parts.slice(0, view.layers.length).join(", ")})`
             : "none yet (shares of your own count)";
-        return `${aim}: ${met ? "met" : "not met"}; ${rival}; your best: ${best}`;
+        return escape(aim) + `: <b>${met ? "met" : "not met"}</b>; ${escape(rival)}; your best: ${escape(best)}`;
     }
 
     points(found) {

@@ -54,7 +54,9 @@ def magnitude(page):
 
 
 def no_problem_shown(page):
-    return errors_shown(page) == [] and page.locator(".jp-Notebook [role=alert]:visible").count() == 0
+    return (
+        errors_shown(page) == [] and page.locator(".jp-Notebook [role=alert]:visible").count() == 0
+    )
 
 
 def screenshot(page, name):
@@ -153,9 +155,11 @@ def test_slider_by_mouse(magnitude, model, digits):
     wait_until_pruned(explorer, model, digits.validation, percent)
     explorer.get_by_role("button", name="Skip").click()
     explorer.locator(".curve .said", has_text="All 5,000 images.").wait_for()
-    slider.scroll_into_view_if_needed()
     assert no_problem_shown(magnitude)
+    magnitude.set_viewport_size({"width": 1280, "height": 1500})
+    first_explorer(magnitude)
     screenshot(magnitude, "explorer")
+    magnitude.set_viewport_size({"width": 1280, "height": 900})
 
 
 def test_scope_undo_and_reset(magnitude, model, digits):

@@ -2,6 +2,7 @@
 
 import base64
 import math
+import re
 from collections import OrderedDict
 from importlib import metadata
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from axe_playwright_python.sync_playwright import Axe
+from conftest import PROJECT
 from torch import nn
 
 import labutils as lab
@@ -347,6 +349,16 @@ def test_engine_is_what_its_source_compiles_to(opened, digits, model, tmp_path, 
         (tmp_path / "engine.wasm").write_bytes(made)
         monkeypatch.setattr(data, "ENGINE", tmp_path / "engine.wasm")
     assert found[0] == found[1]
+
+
+def test_the_page_in_the_repository_is_this_one(digits, model, monkeypatch):
+    """But for its data, whose last bits depend on the machine."""
+    monkeypatch.setattr(page, "IN_THE_WORKER", page.IN_THE_WORKER[:-1])
+    kept = (PROJECT / "docs" / "pruning-lab.html").read_text(encoding="utf-8")
+    assert len(kept.encode()) <= 2_000_000
+    data = re.compile(r"<noscript>.*?</noscript>|<script type=.application/json.*?</script>", re.S)
+    old, new = (data.sub("", text) for text in (kept, page.page(model, digits.test, 20)))
+    assert old == new, "make page ARGS='--to docs/pruning-lab.html' writes it again"
 
 
 def test_the_page_fits_on_a_stick_and_counts_all_its_digits(opened, digits, model, tmp_path):
