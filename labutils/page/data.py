@@ -76,6 +76,8 @@ def described(model: nn.Module, shape: tuple[int, ...] = (1, 28, 28)) -> list[di
         match layer:
             case nn.Sequential() | nn.Flatten(start_dim=1, end_dim=-1):
                 pass
+            case nn.Dropout() | nn.Dropout2d() | nn.Identity():
+                pass  # an evaluated network has none
             case nn.Conv2d() if _plain(layer, PLAIN_CONVOLUTION) and layer.padding != "same":
                 padding = (0, 0) if layer.padding == "valid" else layer.padding
                 steps.append({"stride": _side(layer.stride), "padding": padding})
@@ -91,7 +93,8 @@ def described(model: nn.Module, shape: tuple[int, ...] = (1, 28, 28)) -> list[di
             case _:
                 raise ValueError(
                     "The page runs chains of convolutions, ReLU, max-pooling, Flatten and linear "
-                    f"layers, with square strides and nothing unusual: {name} is {layer}."
+                    "layers, with square strides and nothing unusual: "
+                    f"{name or 'the network'} is {str(layer).partition(chr(10))[0].rstrip('(')}."
                 )
         if isinstance(layer, given.WEIGHTED):
             steps[-1] |= {"name": name, "weight": layer.weight.shape}

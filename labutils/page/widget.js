@@ -8,7 +8,7 @@ function render({ model, el }) {
     el.addEventListener("focusin", ({ target }) => (target.dataset.lmSuppressShortcuts = ""));
     const lab = mount(el, model.get("data"), {
         ...model.get("options"), start: model.get("state"),
-        bested: (setting) => tell("best", setting),
+        bested: (setting) => tell("best", plain(setting)),
         committed: (setting) => tell("state", plain(setting)),
     });
     const plain = ({ off, ...setting }) => ({

@@ -173,13 +173,15 @@ def odd_network():
         OrderedDict(
             first=nn.Conv2d(1, 5, (3, 5), stride=2, padding=(1, 0), bias=False),
             pool=nn.MaxPool2d(3, 2),
+            again=nn.MaxPool2d(2, 1),
             relu=nn.ReLU(),
             second=nn.Conv2d(5, 7, 2),
+            drop=nn.Dropout2d(),
             third=nn.Conv2d(7, 6, 2, padding=1),
             relu3=nn.ReLU(),
             pool3=nn.MaxPool2d(2),
             flatten=nn.Flatten(),
-            last=nn.Linear(6 * 3 * 2, 10, bias=False),
+            last=nn.Linear(6 * 2 * 2, 10, bias=False),
         )
     )
 
