@@ -94,7 +94,7 @@ def described(model: nn.Module, shape: tuple[int, ...] = (1, 28, 28)) -> list[di
                 raise ValueError(
                     "The page runs chains of convolutions, ReLU, max-pooling, Flatten and linear "
                     "layers, with square strides and nothing unusual: "
-                    f"{name or 'the network'} is {str(layer).partition(chr(10))[0].rstrip('(')}."
+                    f"{name or 'the network'} is {str(layer).splitlines()[0].strip('(')}."
                 )
         if isinstance(layer, given.WEIGHTED):
             steps[-1] |= {"name": name, "weight": layer.weight.shape}
