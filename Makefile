@@ -14,7 +14,7 @@ AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test check lint run handout grade mark notebooks pretrained smallest pictures clean
+.PHONY: help lab test check lint run page handout grade mark notebooks pretrained smallest pictures clean
 
 help:        ## show this list
 	@awk -F ': .*## ' '/^[a-z]+: .*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -39,6 +39,9 @@ lint: .venv/test
 
 run: .venv/lab      ## run all lessons in order, without a screen; pages in build/
 	$(BIN)/python tools/lessons.py run $(ARGS)
+
+page: .venv/lab     ## write the explorer as one file: dist/pruning-lab.html, for any browser, offline
+	$(BIN)/python -m labutils.page $(ARGS)
 
 handout: .venv/teacher ## build what students get: dist/eai-lab2-handout.zip and the task sheet
 	$(CLASSROOM).handout $(ARGS)

@@ -27,7 +27,6 @@ try:
     from labutils.fit.recovery import reinitialised, rewind
     from labutils.fit.training import fine_tune, learning_rates, train
     from labutils.look.chooser import network_chooser
-    from labutils.look.explorer import pruning_explorer
     from labutils.look.figures import (
         accuracy_against,
         accuracy_bands,
@@ -46,6 +45,7 @@ try:
     )
     from labutils.look.guesses import guess, guesses
     from labutils.look.recovery_explorer import recovery_explorer
+    from labutils.page.explorer import pruning_explorer
     from labutils.prune.filters import filter_scores, keep_filters, prune_filters
     from labutils.prune.repair import repair
     from labutils.prune.steps import (

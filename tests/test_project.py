@@ -63,7 +63,7 @@ def tracked_texts():
         cwd=PROJECT, capture_output=True, text=True, check=True,
     ).stdout.split("\n")  # fmt: skip
     for name in filter(None, names):
-        if not name.endswith((".gz", ".pth", ".png")) and (PROJECT / name).exists():
+        if not name.endswith((".gz", ".pth", ".png", ".wasm")) and (PROJECT / name).exists():
             yield name, (PROJECT / name).read_text(encoding="utf-8")
 
 

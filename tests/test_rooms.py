@@ -11,7 +11,7 @@ import labutils as lab
 
 LAB = Path(lab.__file__).parent
 ROOMS = ("base", "fit", "cost", "prune", "study", "look")  # each may import those before it
-ASIDE = ("device", "checks", "practice")  # may import all rooms, and practice says what checks do
+ASIDE = ("device", "checks", "practice", "page")  # may import all rooms; practice: checks too
 
 
 def imported(file: Path) -> set[str]:

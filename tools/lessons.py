@@ -26,6 +26,7 @@ from nbformat import NotebookNode
 from traitlets.config import Config
 
 from labutils.device.stored_results import STORING
+from labutils.page.page import alive
 
 PROJECT = Path(__file__).resolve().parents[1]
 NOTEBOOKS, BUILD, ETC = PROJECT / "notebooks", PROJECT / "build", PROJECT / "etc"
@@ -172,10 +173,10 @@ def run(names: list[str]) -> None:
 
 
 def exported(notebook: NotebookNode, name: str) -> str:
-    """Return a notebook as `jupyter nbconvert` makes a page of it in the lab's environment."""
+    """Return a notebook as `jupyter nbconvert` makes a page of it, its explorers alive."""
     config = Config(json.loads((ETC / "jupyter_config.json").read_text(encoding="utf-8")))
     exporter = HTMLExporter(config=config, extra_template_basedirs=[str(ETC)])
-    return exporter.from_notebook_node(notebook, resources={"metadata": {"name": name}})[0]
+    return alive(exporter.from_notebook_node(notebook, resources={"metadata": {"name": name}})[0])
 
 
 def store(names: list[str], force: bool = False) -> None:

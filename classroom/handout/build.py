@@ -27,6 +27,7 @@ def build(out: Path, project: Path = PROJECT) -> tuple[Path, Path]:
     """
     make_writable(out, "--out")
     top, packed = settings().handout, contents.read(project)
+    packed[Path(contents.PAGE).name] = packed.pop(contents.PAGE)
     notebook = students_version(SOURCE)
     packed[f"{NAME}.ipynb"] = (nbformat.writes(notebook) + "\n").encode()
     for name, path in OWN_FILES.items():

@@ -4,7 +4,7 @@ import importlib
 from types import ModuleType
 
 PIP_LINE = "pip install --editable '.[device]'"
-PACKAGES = ("onnx", "onnxscript", "onnxruntime", "ziglang", "unicorn", "elftools", "anywidget")
+PACKAGES = ("onnx", "onnxscript", "onnxruntime", "ziglang", "unicorn", "elftools")
 
 
 def needed(name: str) -> ModuleType:

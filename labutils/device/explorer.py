@@ -12,10 +12,11 @@ from torch import Tensor
 from labutils.base import given
 from labutils.base.digits import Digits, Split
 from labutils.device.boards import BOARDS, Board
+from labutils.device.pad import SIDE, Pad, as_digit
 from labutils.device.quantization import Int8Network
 from labutils.device.tables import Variant, check_variants
-from labutils.look.panels import digit_png
-from labutils.look.widgets import Controls, control, problem
+from labutils.look.svg import digit_png
+from labutils.look.widgets import Controls, control
 
 PICK, DRAW = "pick a test image", "draw a digit"
 DEVICE, LAPTOP = "#0072B2", "#E69F00"
@@ -68,7 +69,9 @@ class DeviceExplorer(Controls):
         self.source = ipywidgets.ToggleButtons(options=[PICK, DRAW], description="")
         self.number = control(ipywidgets.IntSlider, "test image", max=len(split) - 1)
         self.clear = ipywidgets.Button(description="Clear", layout={"width": "90px"})
-        self.pad, self.drawing = self._field()
+        self.pad = Pad()
+        self.pad.observe(lambda _change: self._answer(), "pixels")
+        self.drawing = ipywidgets.HBox([self.pad, self.clear])
         for moved in (self.variant, self.source, self.number):
             moved.observe(lambda _change: self._answer(), "value")
         self.clear.on_click(lambda _button: self.pad.clear())
@@ -80,27 +83,13 @@ class DeviceExplorer(Controls):
         """The image to read, and its label if it has one."""
         if self.source.value == PICK:
             return self.split.images[self.number.value], int(self.split.labels[self.number.value])
-        from labutils.device.pad import SIDE, as_digit  # there is a pad, so its package is there
-
         return as_digit(self.pad.pixels or bytes(SIDE * SIDE)), None
-
-    def _field(self) -> tuple[object, ipywidgets.Widget]:
-        """Return the field to draw in and what stands around it, or why there is none."""
-        try:
-            from labutils.device.pad import Pad
-        except ModuleNotFoundError as error:
-            return None, ipywidgets.HTML(problem(error))
-        pad = Pad()
-        pad.observe(lambda _change: self._answer(), "pixels")
-        return pad, ipywidgets.HBox([pad, self.clear])
 
     def _answer(self) -> None:
         """Let both machines read the image and show what they say."""
         drawing = self.source.value == DRAW
         self.number.layout.display = "none" if drawing else ""
         self.drawing.layout.display = "" if drawing else "none"
-        if drawing and self.pad is None:
-            return
         with self.errors_shown():
             self.answer = self._ask(self.variant.value, *self.image)
             self.page.value = page(self.answer)

@@ -2,15 +2,13 @@
 
 from pathlib import Path
 
+import anywidget
 import torch
 import torch.nn.functional as F
 import traitlets
 from torch import Tensor
 
 from labutils.base.digits import PIXEL_MEAN, PIXEL_STD
-from labutils.device._extra import needed
-
-anywidget = needed("anywidget")
 
 SIDE = 112  # of the field, in pixels, as in pad.js
 IMAGE, INNER = 28, 20  # MNIST's digits fit a square of 20 and are centred by mass in one of 28

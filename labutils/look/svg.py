@@ -5,12 +5,17 @@ takes the colours of JupyterLab's theme.
 """
 
 import base64
+import io
 from collections.abc import Iterable
 from html import escape
 
+import matplotlib.image
+import numpy as np
+from torch import Tensor
+
+from labutils.base.digits import PIXEL_MEAN, PIXEL_STD
+
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 320, 200, 46, 8, 26, 34
-# An edge in the page's own colour keeps a number readable on a bar, in any theme.
-HALO = ' style="paint-order: stroke; stroke: var(--jp-layout-color1, white); stroke-width: 3px"'
 INNER_WIDTH, INNER_HEIGHT = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
 
 
@@ -24,14 +29,6 @@ def picture(title: str, alt: str, marks: Iterable[str]) -> str:
         f'<text x="{LEFT}" y="14" font-weight="bold">{escape(title)}</text>'
         + "".join(marks)
         + "</svg>"
-    )
-
-
-def bar(x: float, y: float, width: float, height: float, colour: str, more: str = "") -> str:
-    """Draw a filled rectangle from its upper left corner."""
-    return (
-        f'<rect x="{x:.1f}" y="{y:.1f}" width="{max(width, 0):.1f}" height="{max(height, 0):.1f}" '
-        f'fill="{colour}"{more}/>'
     )
 
 
@@ -66,3 +63,11 @@ def curve(points: Iterable[tuple[float, float]], colour: str, dashes: str = "") 
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
     dash = f' stroke-dasharray="{dashes}"' if dashes else ""
     return f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"{dash}/>'
+
+
+def digit_png(image: Tensor) -> str:
+    """Return an image 1 x 28 x 28 as a data address, ink on paper."""
+    buffer = io.BytesIO()
+    pixels = 1 - (image.numpy()[0] * PIXEL_STD + PIXEL_MEAN)
+    matplotlib.image.imsave(buffer, np.clip(pixels, 0, 1), cmap="gray", vmin=0, vmax=1)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

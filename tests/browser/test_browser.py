@@ -1,7 +1,9 @@
 """The lessons as a student meets them: a real JupyterLab, a real browser, a real kernel."""
 
 import math
+import os
 import re
+import signal
 
 import pytest
 from blanks import ASKED, HELP
@@ -21,7 +23,7 @@ from conftest import PROJECT
 
 import labutils as lab
 from labutils import device
-from labutils.look.panels import digit_png
+from labutils.look.svg import digit_png
 
 pytestmark = pytest.mark.browser
 
@@ -52,7 +54,9 @@ def magnitude(page):
 
 
 def no_problem_shown(page):
-    return errors_shown(page) == [] and page.locator(".jp-Notebook [role=alert]").count() == 0
+    return (
+        errors_shown(page) == [] and page.locator(".jp-Notebook [role=alert]:visible").count() == 0
+    )
 
 
 def screenshot(page, name):
@@ -98,9 +102,13 @@ def widget(page, fragment, marker):
     return box
 
 
-def first_explorer(page):
-    explorer = widget(page, "lab.pruning_explorer(", ".lab-explorer-page")
-    return explorer, explorer.locator(".noUi-handle").first
+def first_explorer(page, fragment="lab.pruning_explorer("):
+    """The first explorer, its slider in the window."""
+    go_to(page, fragment)
+    explorer = page.locator(".lab[aria-busy]").first
+    slider = explorer.get_by_role("slider", name="Remove")
+    slider.scroll_into_view_if_needed()
+    return explorer, slider
 
 
 def wait_for_figures(explorer, **texts):
@@ -112,50 +120,58 @@ def wait_until_pruned(explorer, model, split, percent):
     """Wait until the page shows what pruning and evaluating give for this slider position."""
     pruned = lab.prune_magnitude(model, percent / 100)
     nonzero = sum(int(parameter.count_nonzero()) for parameter in pruned.parameters())
+    said = f"{percent}% of the weights removed, all {len(split):,} images"
+    explorer.locator(".basis", has_text=said).wait_for()
     wait_for_figures(
         explorer,
         accuracy=f"{lab.evaluate(pruned, split).accuracy:.2%}",
         sparsity=f"{lab.sparsity(pruned):.1%}",
         nonzero=f"{nonzero:,}",
     )
-    explorer.get_by_text(f"all {len(split):,} images").wait_for()
 
 
 def test_slider_by_keyboard(magnitude, model, digits):
-    explorer, handle = first_explorer(magnitude)
+    explorer, slider = first_explorer(magnitude)
     wait_until_pruned(explorer, model, digits.validation, 50)
-    before = explorer.locator("svg").first.inner_html()
-    handle.press("End")  # 99%
-    for _ in range(5):
-        handle.press("ArrowLeft")
+    slider.press("End")
+    for _ in range(6):
+        slider.press("ArrowLeft")
     wait_until_pruned(explorer, model, digits.validation, 94)
-    assert explorer.locator("svg").first.inner_html() != before
-    explorer.locator("[data-flipped='1']").first.wait_for(state="attached")
+    explorer.locator(".flipped").first.wait_for(state="attached")
     assert no_problem_shown(magnitude)
 
 
 def test_slider_by_mouse(magnitude, model, digits):
-    explorer, handle = first_explorer(magnitude)
-    handle.hover()  # waits until nothing moves any more
+    explorer, slider = first_explorer(magnitude)
+    slider.hover()  # waits until nothing moves any more
     magnitude.mouse.down()
-    track = explorer.locator(".noUi-base").first.bounding_box()
+    track = slider.bounding_box()
+    middle = track["y"] + track["height"] / 2
     for share in (0.9, 0.6, 0.2, 0.4, 0.7):  # to and fro: only the last position counts
-        magnitude.mouse.move(track["x"] + share * track["width"], track["y"] + 5, steps=4)
+        magnitude.mouse.move(track["x"] + share * track["width"], middle, steps=4)
     magnitude.mouse.up()
-    percent = int(explorer.locator(".widget-readout").first.inner_text())
+    percent = int(slider.input_value())
     assert 65 <= percent <= 75
     wait_until_pruned(explorer, model, digits.validation, percent)
+    explorer.get_by_role("button", name="Skip").click()
+    explorer.locator(".curve .said", has_text="All 5,000 images.").wait_for()
     assert no_problem_shown(magnitude)
+    magnitude.set_viewport_size({"width": 1280, "height": 1500})
+    first_explorer(magnitude)
     screenshot(magnitude, "explorer")
+    magnitude.set_viewport_size({"width": 1280, "height": 900})
 
 
-def test_scope_and_reset(magnitude, model, digits):
-    explorer, _ = first_explorer(magnitude)
-    explorer.locator("select").first.select_option("a share of its own for each layer")
-    explorer.get_by_text("fc1 (%)").wait_for()
+def test_scope_undo_and_reset(magnitude, model, digits):
+    explorer, slider = first_explorer(magnitude)
+    before = int(slider.input_value())
+    explorer.get_by_label("a share of its own for each layer").check()
+    explorer.get_by_role("slider", name="fc1").wait_for()
+    explorer.get_by_role("button", name="Undo").click()
+    wait_until_pruned(explorer, model, digits.validation, before)
     explorer.get_by_role("button", name="Reset").click()
     wait_until_pruned(explorer, model, digits.validation, 0)
-    explorer.get_by_text("fc1 (%)").wait_for(state="hidden")
+    explorer.get_by_role("slider", name="fc1").wait_for(state="hidden")
 
 
 def luminance(colour):
@@ -168,46 +184,91 @@ def luminance(colour):
 def test_readable_in_the_dark_theme(magnitude):
     change = "theme => window.jupyterapp.commands.execute('apputils:change-theme', {theme})"
     magnitude.evaluate(change, "JupyterLab Dark")
-    magnitude.wait_for_selector("body[data-jp-theme-light='false']", state="attached")
     first_explorer(magnitude)
-    # Found and asked in one step: what the explorer shows is replaced at every answer.
-    style = "getComputedStyle(document.querySelector('{}')).{}"
-    text = magnitude.evaluate(style.format(".lab-explorer", "color"))
-    ground = magnitude.evaluate(style.format(".jp-Notebook", "backgroundColor"))
+    magnitude.locator(".lab[data-theme=dark]").first.wait_for()
+    style = "getComputedStyle(document.querySelector('.lab .card')).{}"
+    text, ground = (magnitude.evaluate(style.format(p)) for p in ("color", "backgroundColor"))
     light, dark = sorted((luminance(text), luminance(ground)), reverse=True)
     screenshot(magnitude, "explorer_dark")
     magnitude.evaluate(change, "JupyterLab Light")
+    assert luminance(text) > luminance(ground)
     assert (light + 0.05) / (dark + 0.05) > 4.5
+    magnitude.locator(".lab[data-theme=light]").first.wait_for()
 
 
 def test_readable_at_double_zoom(magnitude):
     magnitude.set_viewport_size({"width": 640, "height": 450})  # 1280 x 900, magnified twice
     first_explorer(magnitude)
-    page = "document.querySelector('.lab-explorer')"
+    page = "document.querySelector('.lab')"
     assert 0 < magnitude.evaluate(f"{page}.clientWidth") <= 640
     assert magnitude.evaluate(f"{page}.scrollWidth <= {page}.clientWidth + 1")
     screenshot(magnitude, "explorer_zoomed")
     magnitude.set_viewport_size({"width": 1280, "height": 900})
 
 
+def test_python_and_page_hear_each_other(magnitude, model, digits):
+    explorer, slider = first_explorer(magnitude)
+    slider.press("End")
+    wait_until_pruned(explorer, model, digits.validation, 100)
+    run_instead(magnitude, "measured = {}", "print('heard', explorer.amount.value)")
+    magnitude.get_by_text("heard 100").wait_for()
+    run_instead(magnitude, "print('heard'", "explorer.amount.value = 30  # from Python")
+    wait_until_pruned(explorer, model, digits.validation, 30)
+    sent = (
+        "explorer._trait_values['state'] = {'amount': 1000, 'scope': '__proto__', 'x': '<b>'}\n"
+        "explorer.send_state('state')  # nonsense"
+    )
+    run_instead(magnitude, "# from Python", sent)
+    said = explorer.locator(".problem")
+    said.filter(has_text="amount=1000 is ignored: it is a whole number of percent").wait_for()
+    assert "x=<b> is ignored" in said.inner_text()
+    wait_until_pruned(explorer, model, digits.validation, 0)
+
+
+def test_the_slider_goes_on_without_python(magnitude, model, digits):
+    """A kernel that computes and computes, then one that was restarted."""
+    explorer, slider = first_explorer(magnitude)
+    run_instead(magnitude, "# nonsense", "import os; print(f'process {os.getpid()}.')")
+    found = magnitude.locator(".jp-OutputArea-output", has_text=re.compile(r"process \d+\."))
+    kernel = int(re.search(r"\d+", found.inner_text())[0])
+    first_explorer(magnitude)
+    alone = explorer.get_by_text("Python is not listening")
+    os.kill(kernel, signal.SIGSTOP)
+    try:
+        slider.press("End")
+        wait_until_pruned(explorer, model, digits.validation, 100)
+        alone.wait_for()
+    finally:
+        os.kill(kernel, signal.SIGCONT)
+    alone.wait_for(state="hidden")  # it answers what was said meanwhile
+    magnitude.evaluate(f"{PANEL}.sessionContext.session.kernel.restart()")
+    first_explorer(magnitude)
+    slider.press("Home")
+    wait_until_pruned(explorer, model, digits.validation, 0)
+    alone.wait_for()
+
+
 def test_filters_by_keyboard(page, model, digits):
-    """Lesson 03's explorer: the network shrinks, and is timed."""
+    """Lesson 03's explorer: the network shrinks."""
     open_lesson(page, "03_structured_pruning")
     run_only(page, "digits = lab.load_mnist()", "lab.pruning_explorer(")
-    explorer, handle = first_explorer(page)
-    for _ in range(10):
-        handle.press("ArrowRight")
-    slim = lab.prune_filters(model, 0.4)
+    explorer, slider = first_explorer(page)
+    for _ in range(15):
+        slider.press("ArrowRight")
+    slim = lab.prune_filters(model, 0.45)
     wait_for_figures(
         explorer,
         accuracy=f"{lab.evaluate(slim, digits.validation).accuracy:.2%}",
-        widths=", ".join(map(str, slim.widths)),
         macs=f"{lab.count_macs(slim):,}",
         nonzero=f"{sum(p.numel() for p in slim.parameters()):,}",
-        time64=" ms",
+        goal="at most 400,000 MACs: met; the same share of each layer (l1), just so: ",
     )
-    explorer.get_by_role("img", name="Filters left: conv1 10 of 16").wait_for()
-    explorer.get_by_role("img", name="Cost left: filters 60%").wait_for()
+    explorer.get_by_text("9 of 16 left").wait_for()
+    explorer.get_by_label("a share of its own for each layer").check()
+    wait_for_figures(explorer, goal="your best: ")
+    explorer.locator(
+        "[data-figure=goal]", has_text="(l1; conv1 44%, conv2 44%, fc1 45%)"
+    ).wait_for()
     assert no_problem_shown(page)
     screenshot(page, "filters")
 

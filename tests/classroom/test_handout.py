@@ -139,7 +139,15 @@ def test_all_that_students_need_is_in_and_nothing_else(unpacked, files):
     assert tops == {
         *("README.md", "LICENSE", "Makefile", "pyproject.toml", "setup.py", "etc"),
         "environment.yml",
-        *("lab2_pruning.ipynb", "notebooks", "labutils", "data", "models", "benchmarks"),
+        *(
+            "lab2_pruning.ipynb",
+            "pruning-lab.html",
+            "notebooks",
+            "labutils",
+            "data",
+            "models",
+            "benchmarks",
+        ),
     }
     unwanted = re.compile(r"__pycache__|\.pyc$|-ubyte$|checkpoint|/\.|\.lock$|assignment|make_")
     assert [name for name in files if unwanted.search(name)] == []

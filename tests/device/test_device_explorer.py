@@ -134,11 +134,9 @@ def test_an_error_is_shown_and_raised(explorer, monkeypatch):
     assert "no &lt;device&gt; today" in explorer.page.value
 
 
-def test_without_emulator_and_pad_the_laptop_answers(variants, digits, without):
+def test_without_emulator_the_laptop_answers(variants, digits, without):
     without("unicorn", "emulator", "firmware")
-    without("anywidget", "pad")
     explorer = device.device_explorer(variants, digits)
     explorer.source.value = DRAW
     assert "unicorn is not installed" in explorer.page.value
-    assert "anywidget is not installed" in explorer.drawing.value
     assert "The laptop reads a" in explorer.page.value
