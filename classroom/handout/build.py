@@ -26,8 +26,8 @@ def build(out: Path, project: Path = PROJECT) -> tuple[Path, Path]:
     cannot be written, a RuntimeError what nbgrader refuses.
     """
     make_writable(out, "--out")
-    top, packed = settings().handout, contents.read(project)
-    packed[Path(contents.PAGE).name] = packed.pop(contents.PAGE)
+    top, found = settings().handout, contents.read(project)
+    packed = {name.replace(contents.PAGE, "pruning-lab.html"): found[name] for name in found}
     notebook = students_version(SOURCE)
     packed[f"{NAME}.ipynb"] = (nbformat.writes(notebook) + "\n").encode()
     for name, path in OWN_FILES.items():
