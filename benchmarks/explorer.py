@@ -117,7 +117,7 @@ def from_a_file(browser: Browser, model: lab.SimpleCNN, digits: lab.Digits) -> N
         tab.goto(file.as_uri())
         tab.locator(".lab[aria-busy=false]").wait_for()
         tab.get_by_role("button", name="Skip").click()
-        tab.locator(".curve .said", has_text="All 5,000").wait_for()
+        tab.locator(".curve .said", has_text="From 1,000").wait_for()
         for name, times in tab.evaluate(MOVES, EVENTS).items():
             spread(*NAMES[name], times)
 
@@ -129,7 +129,7 @@ def in_jupyterlab(browser: Browser) -> None:
         open_lesson(tab, "02_magnitude_pruning")
         run_only(tab, "digits = lab.load_mnist()", "lab.pruning_explorer(")
         go_to(tab, "lab.pruning_explorer(")
-        tab.locator(".curve .said", has_text="All 5,000").wait_for(state="attached")
+        tab.locator(".curve .said", has_text="From 1,000").wait_for(state="attached")
         tab.locator("[name=amount]").first.focus()
         spread("JupyterLab: key press to changed page", 16, tab.evaluate(PRESSES, EVENTS))
 

@@ -264,13 +264,13 @@ class Explorer {
         if (this.guessing || !view) return;
         const known = found?.rule === view.rule ? found.points : []; // never another rule's
         const at = known.every((p) => p.tested) ? cliff(known, CLIFF) : null;
-        const done = known.length && known.every((p) => p.tested === view.total);
+        const done = known.length && known.every((p) => p.tested === found.of);
         this.$(".curve .picture").innerHTML = curve(known, view, guess, this.options.beside ?? {});
         this.$(".curve .said").textContent = [
             at === null ? "" : `It falls below ${percent(CLIFF, 0)} at ${Math.round(at)}% removed.`,
             at === null || guess === null ? ""
                 : `Your guess, ${guess}%, is ${Math.abs(Math.round(at) - guess)} points away.`,
-            done ? `All ${whole(view.total)} images.` : "Still being computed…",
+            done ? `From ${whole(found.of)} images.` : "Still being computed…",
         ].join(" ");
     }
 

@@ -35,11 +35,14 @@ OPTIONS = (
 LOOKS = [("#0072B2", ""), ("#009E73", "6 3"), ("#D55E00", "2 3")]
 MARK = r"data-explorer='([^']*)'"
 ALIVE = """const known = /* DATA */;
-for (const element of document.querySelectorAll("[data-explorer]")) {
-    const { network, part, state, options } = JSON.parse(element.dataset.explorer);
+const watch = new IntersectionObserver((seen) => seen.forEach(({ isIntersecting, target }) => {
+    if (!isIntersecting) return; // out of sight it would compute for nobody
+    watch.unobserve(target);
+    const { network, part, state, options } = JSON.parse(target.dataset.explorer);
     const data = known[`${network} ${part}`];
-    if (data) mount(element, data, { ...options, start: state });
-}"""
+    if (data) mount(target, data, { ...options, start: state });
+}));
+document.querySelectorAll("[data-explorer]").forEach((element) => watch.observe(element));"""
 CALIBRATION = 1_000  # training images for the rules that look at images
 AMOUNTS = (0.0, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 1.0)
 

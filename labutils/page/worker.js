@@ -173,7 +173,7 @@ async function answer(asked) {
         delete view.inside; // told once
         if (asked !== question) return;
     }
-    for (const most of [STAGES[0], Infinity]) if (asked === question) await curve(asked, most);
+    for (const most of STAGES.slice(0, -1)) if (asked === question) await curve(asked, most);
 }
 
 /* Read until so many images are counted, or `stale` says that nobody waits any more. */
@@ -195,13 +195,14 @@ async function count(key, state, stage, stale) {
 const ruleOf = ({ remove, method, scope, off }) =>
     ({ remove, method, scope: scope === "own" ? "global" : scope, off });
 
-/* Work out the curve of a setting's rule as far as so many images allow; send every point. */
+/* Work out the curve of a setting's rule from so many images, enough for a picture of it. */
 async function curve(asked, most) {
     const rule = ruleOf(asked.setting), name = JSON.stringify(rule);
     if (!lab.curves.has(name)) lab.curves.set(name, CURVE.map((amount) => ({ amount, ...nothing() })));
     const points = lab.curves.get(name), wanted = Math.min(most, lab.count);
+    const of = Math.min(STAGES.at(-2), lab.count);
     const told = ({ amount, tested, right }) => ({ amount, tested, accuracy: right[tested] / tested });
-    const send = () => postMessage({ kind: "points", rule: name, points: points.map(told) });
+    const send = () => postMessage({ kind: "points", rule: name, points: points.map(told), of });
     for (const point of points) {
         if (point.tested >= wanted) continue;
         const state = { tested: point.tested, right: [...point.right] };

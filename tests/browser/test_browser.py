@@ -154,7 +154,7 @@ def test_slider_by_mouse(magnitude, model, digits):
     assert 65 <= percent <= 75
     wait_until_pruned(explorer, model, digits.validation, percent)
     explorer.get_by_role("button", name="Skip").click()
-    explorer.locator(".curve .said", has_text="All 5,000 images.").wait_for()
+    explorer.locator(".curve .said", has_text="From 1,000 images.").wait_for()
     assert no_problem_shown(magnitude)
     magnitude.set_viewport_size({"width": 1280, "height": 1500})
     first_explorer(magnitude)

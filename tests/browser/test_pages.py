@@ -28,9 +28,10 @@ def test_exported_page_can_be_read_by_all_and_printed(tab, path):
     page = lessons.exported(nbformat.read(path, as_version=4), path.stem)
     assert lessons.QUIET[2:] not in page  # folded code stays out
     tab.set_content(page)
-    explorers = page.count("data-explorer=")
-    if explorers:  # they live, without a kernel
-        tab.locator(".lab[aria-busy=false] .basis").nth(explorers - 1).wait_for()
+    if path.stem.startswith("00"):  # its explorers live, without a kernel
+        explorer = tab.locator("[data-explorer]").first
+        explorer.scroll_into_view_if_needed()
+        tab.locator(".lab[aria-busy=false] .basis", has_text="all 10,000 images").first.wait_for()
     found = Axe().run(tab).response["violations"]
     assert [(v["id"], [node["html"] for node in v["nodes"]]) for v in found] == []
     tab.emulate_media(media="print")
