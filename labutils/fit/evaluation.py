@@ -10,7 +10,6 @@ from operator import attrgetter
 import numpy as np
 import torch
 import torch.nn.functional as F
-from scipy.special import stdtrit
 from torch import Tensor, nn
 
 from labutils.base import given
@@ -261,6 +260,8 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float, float]:
         raise ValueError(
             f"An interval needs at least two finite numbers, one for each seed, not {values!r}."
         )
+    from scipy.special import stdtrit  # here: it takes a tenth of the package's start
+
     mean = float(numbers.mean())
     t = stdtrit(len(numbers) - 1, 0.975)
     reach = float(t * numbers.std(ddof=1) / math.sqrt(len(numbers)))
