@@ -63,6 +63,7 @@ class Explorer {
         this.$(".shares").innerHTML = layers.map(({ name }, l) => rangeOf(`share${l}`, name)).join("");
         this.$(".matrix .names").innerHTML = layers.map(({ name }, l) =>
             `<button type="button" data-layer="${l}">${escape(name)}</button>`).join(" ");
+        this.$(".how").open = this.element.clientWidth > 600; // the digit is to be seen below
         this.$(".remove").hidden = Boolean(this.options.remove);
         this.$(".predict").hidden = !this.guessing;
         this.pad = pad(this.$(".digit canvas"), (pixels) => this.take(pixels));
@@ -98,7 +99,7 @@ class Explorer {
         on("skip", () => this.place(null));
         this.$(".predict").onsubmit = (event) => (event.preventDefault(), this.place(Number(guess.value)));
         (guess.oninput = () => (this.$("[data-of=guess]").textContent = `${guess.value}%`))();
-        for (const details of this.element.querySelectorAll("details")) details.ontoggle = () => this.ask();
+        for (const details of this.element.querySelectorAll("details.card")) details.ontoggle = () => this.ask();
         this.$(".matrix .names").onclick = ({ target }) =>
             target.dataset.layer && (this.shown = Number(target.dataset.layer), this.ask());
         this.moved = () => location.hash.slice(1) !== this.address() && this.set(fromAddress());
@@ -168,7 +169,7 @@ class Explorer {
     }
 
     ask() {
-        const { setting, digit } = this, shown = this.$("details[open]") ? this.shown : null;
+        const { setting, digit } = this, shown = this.$(".card[open]") ? this.shown : null;
         this.worker.postMessage({ kind: "ask", id: ++this.id, setting, digit, shown });
         this.element.setAttribute("aria-busy", true);
         clearTimeout(this.late);

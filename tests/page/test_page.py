@@ -325,7 +325,7 @@ def test_readable_by_all(opened, content, scheme, width):
         assert [(v["id"], [node["html"] for node in v["nodes"]]) for v in found] == []
         if step == "predict":
             tab.get_by_role("button", name="Skip").click()
-            for summary in tab.locator("summary").all():
+            for summary in tab.locator(".card > summary").all():
                 summary.click()
             tab.locator(".tiles span", has_text="15").first.wait_for()
     assert tab.failures == []
