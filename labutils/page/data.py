@@ -43,7 +43,8 @@ def packed(
     """
     given.split(split, "split")
     total = len(split) if most is None else given.whole(most, "most", 1, len(split))
-    shape = tuple(split.images.shape[1:])
+    if (shape := tuple(split.images.shape[1:])) != (1, 28, 28):
+        raise ValueError(f"The page draws images of 1 x 28 x 28, as MNIST's, and not {shape}.")
     rules = ("l1", "l2", "random") + (("activation", "taylor") if calibration else ())
     layers = prunable_layers(model).values()
     score = partial(filter_scores, model, calibration=calibration)

@@ -111,9 +111,8 @@ class Explorer {
         const { setting, view, lab } = this, begins = scope === "own" && setting.scope !== "own";
         const before = (l) => Math.round(100 * (view?.layers[l]?.gone ?? 0)); // the rule before gave it
         const shares = lab.layers.map((_, l) => (begins ? before(l) : Number(form[`share${l}`].value)));
-        const kind = remove ?? setting.remove, known = lab.methods[kind]; // hidden ones are not sent
-        const rule = known.includes(method) ? method : known[0];
-        return { ...setting, amount: Number(amount), scope, remove: kind, method: rule, shares };
+        const known = lab.methods[remove], rule = known.includes(method) ? method : known[0];
+        return { ...setting, amount: Number(amount), scope, remove, method: rule, shares };
     }
 
     /* Take a setting from outside, as strings or numbers; what makes no sense is ignored, in words. */

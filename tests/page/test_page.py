@@ -423,7 +423,9 @@ def test_what_the_page_cannot_run_is_refused(digits, model, change, said):
     assert "\n" not in str(refused.value)
 
 
-def test_images_that_are_no_bytes_are_refused(digits, model):
-    noise = lab.Split(torch.randn(20, 1, 28, 28), digits.test.labels[:20])
-    with pytest.raises(ValueError, match="not bytes normalised"):
-        data.packed(model, noise)
+@pytest.mark.parametrize(
+    ("shape", "said"), [((1, 28, 28), "not bytes normalised"), ((3, 32, 32), "1 x 28 x 28")]
+)
+def test_images_that_it_cannot_show_are_refused(digits, model, shape, said):
+    with pytest.raises(ValueError, match=said):
+        data.packed(model, lab.Split(torch.randn(20, *shape), digits.test.labels[:20]))
