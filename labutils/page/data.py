@@ -57,7 +57,9 @@ def packed(
         "weights": _text(torch.cat(tensors).detach().cpu().float()),
         "methods": {
             "weights": {"magnitude": None} | ({"random": _drawn(model)} if calibration else {}),
-            "filters": {rule: [*map(_ranked, scores.values())] for rule, scores in found.items()},
+            "filters": {
+                r: [*map(_ranked, scores.values())] for r, scores in found.items() if scores
+            },
         },
         "images": {"count": total, "shape": shape, "mean": PIXEL_MEAN, "deviation": PIXEL_STD},
         "pixels": _text(_pixels(chosen.images)),

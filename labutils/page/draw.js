@@ -20,7 +20,7 @@ export function interval(right, total) {
 const fixed = (...numbers) => numbers.map((n) => n.toFixed(1));
 const across = (share) => LEFT + BREADTH * share, up = (share) => BASE - TALL * share;
 
-const picture = (alt, marks) => `<svg role="img" viewBox="0 0 ${WIDTH} ${HEIGHT}"
+const picture = (alt, marks, more = 0) => `<svg role="img" viewBox="0 0 ${WIDTH} ${HEIGHT + more}"
     aria-label="${escape(alt)}">${marks.join("")}</svg>`;
 
 function bar(left, top, breadth, tall, kind) {
@@ -44,9 +44,9 @@ function path(points, kind) {
     return `<polyline class="${kind}" points="${places.join(" ")}"/>`;
 }
 
-const axis = (low, middle, high, title) => [
-    words(LEFT, BASE + 14, low, "start"), words(across(0.5), BASE + 14, middle),
-    words(WIDTH - RIGHT, BASE + 14, high, "end"), words(across(0.5), HEIGHT - 3, title),
+const axis = (low, middle, high, title, more = 0) => [
+    words(LEFT, BASE + more + 14, low, "start"), words(across(0.5), BASE + more + 14, middle),
+    words(WIDTH - RIGHT, BASE + more + 14, high, "end"), words(across(0.5), HEIGHT + more - 3, title),
 ];
 
 export function histogram({ kept, removed, reach, cut }) {
@@ -62,13 +62,14 @@ export function histogram({ kept, removed, reach, cut }) {
         marks.push(line(x, TOP, x, BASE, "cut"));
     }
     const [stay, go] = [kept, removed].map((counts) => whole(counts.reduce((a, b) => a + b)));
-    return picture(`Weights by value: ${stay} stay, ${go} near zero are gone.`, [...marks,
+    return picture(`Weights by value: ${stay} stay, ${go} are gone.`, [...marks,
         words(LEFT - 5, TOP + 9, whole(top), "end"), words(LEFT - 5, BASE, "0", "end"),
         ...axis((-reach).toFixed(2), "0", reach.toFixed(2), "value of the weight")]);
 }
 
 export function layers(view) {
-    const step = TALL / view.layers.length, filters = view.setting.remove === "filters";
+    const many = view.layers.length, more = Math.max(0, 34 * many - TALL); // room for each
+    const step = (TALL + more) / many, filters = view.setting.remove === "filters";
     const marks = view.layers.flatMap(({ name, gone, left, width }, i) => {
         const y = TOP + i * step, high = Math.min(18, step - 19);
         const text = filters ? `${left} of ${width} left` : `${percent(gone)} zeros`;
@@ -77,7 +78,7 @@ export function layers(view) {
     });
     const alt = view.layers.map(({ name, gone }) => `${name} ${percent(gone, 0)}`).join(", ");
     const title = filters ? "filters gone" : "share of zeros";
-    return picture(`Gone of each layer: ${alt}.`, [...marks, ...axis("0%", "50%", "100%", title)]);
+    return picture(`Gone of each layer: ${alt}.`, [...marks, ...axis("0%", "50%", "100%", title, more)], more);
 }
 
 /* Accuracy by amount; `guess`: where the reader put the cliff; `beside`: further curves by name. */
@@ -113,8 +114,8 @@ export function cliff(points, share) {
 
 /* Ten bars: how sure the network is of each digit. */
 export function bars(shares) {
-    const best = shares.indexOf(Math.max(...shares));
-    return shares.map((share, digit) => `<li class="${digit === best ? "best" : ""}"><b>${digit}</b>
+    const best = shares ? shares.indexOf(Math.max(...shares)) : -1;
+    return (shares ?? Array(10).fill(0)).map((share, digit) => `<li class="${digit === best ? "best" : ""}"><b>${digit}</b>
         <i style="--share: ${share}"></i><span>${percent(share, 0)}</span></li>`).join("");
 }
 

@@ -64,7 +64,8 @@ class Explorer {
         this.$(".matrix .names").innerHTML = layers.map(({ name }, l) =>
             `<button type="button" data-layer="${l}">${escape(name)}</button>`).join(" ");
         this.$(".how").open = this.element.clientWidth > 600; // the digit is to be seen below
-        this.$(".remove").hidden = Boolean(this.options.remove);
+        this.$(".remove").hidden = Boolean(this.options.remove) || !methods.filters.length;
+        this.$(".filters").hidden = !layers.some(({ pictures }) => pictures);
         this.$(".predict").hidden = !this.guessing;
         this.pad = pad(this.$(".digit canvas"), (pixels) => this.take(pixels));
         this.inside = insides(this.element, (...filter) => this.toggle(...filter));
@@ -91,10 +92,15 @@ class Explorer {
         const form = this.$(".controls"), guess = this.$("[name=guess]");
         const on = (name, act) => (this.$(`[name=${name}]`).onclick = act);
         form.onsubmit = (event) => event.preventDefault();
-        form.oninput = () => this.move(this.read(form));
+        form.oninput = () => (this.say(""), this.move(this.read(form)));
         form.onchange = () => this.commit();
-        on("undo", () => (this.move((this.committed = this.past.pop())), this.commit()));
-        on("reset", () => (this.move(fresh(this.lab, this.options.remove)), this.commit()));
+        on("undo", () => {
+            this.say("");
+            this.move((this.committed = this.past.pop()));
+            this.commit();
+            if (!this.past.length) this.$("[name=amount]").focus(); // the button can't keep it
+        });
+        on("reset", () => this.set(this.options.start ?? {}));
         on("clear", () => (this.pad.clear(), this.take(null)));
         on("skip", () => this.place(null));
         this.$(".predict").onsubmit = (event) => (event.preventDefault(), this.place(Number(guess.value)));
@@ -134,6 +140,7 @@ class Explorer {
         const fill = (name, value) => {
             form[name].value = value;
             this.$(`[data-of=${name}]`).textContent = `${value}%`;
+            form[name].setAttribute("aria-valuetext", `${value}% removed`);
         };
         fill("amount", setting.amount);
         setting.shares.forEach((share, l) => fill(`share${l}`, share));
@@ -188,9 +195,10 @@ class Explorer {
         this.view = view;
         this.figures(view);
         this.$(".weights .picture").innerHTML = histogram(view.histogram);
+        this.$(".key span").hidden = view.histogram.cut === undefined;
         this.$(".layers .picture").innerHTML = layers(view);
         this.drawCurve();
-        this.$(".bars").innerHTML = bars(view.digit ?? Array(10).fill(0));
+        this.$(".bars").innerHTML = bars(view.digit);
         const wrong = view.read.map((read, i) => read !== this.examples[i].label);
         [...this.$(".examples ul").children].forEach((item, i) => {
             const { label } = this.examples[i];
@@ -203,8 +211,10 @@ class Explorer {
         this.element.dispatchEvent(new CustomEvent("lab-view", { detail: view }));
     }
 
-    asked({ scope, amount, remove }) {
-        return scope === "own" ? "shares of your own removed" : `${amount}% of the ${remove} removed`;
+    asked({ scope, amount, remove, shares, off }) {
+        const own = this.lab.layers.map(({ name }, l) => `${name} ${shares[l]}%`).join(", ");
+        const silent = off.length ? `, ${off.length} filter${off.length > 1 ? "s" : ""} silenced` : "";
+        return (scope === "own" ? `${own} removed` : `${amount}% of the ${remove} removed`) + silent;
     }
 
     figures(view) {
@@ -232,10 +242,10 @@ class Explorer {
         if (this.options.goal) rows.goal = `<span data-figure="goal">${this.progress(view)}</span>`;
         this.$(".figures dl").innerHTML = Object.entries(rows).map(([name, text]) =>
             `<dt>${name}</dt><dd>${text}</dd>`).join("");
-        const spoken = `${this.asked(setting)}: ${percent(share, 2)} of ${whole(tested)} images ` +
-            `read correctly, ${change.toFixed(2)} points.`;
-        this.$("[name=amount]").setAttribute("aria-valuetext", spoken);
-        if (tested === total) this.$(".spoken").textContent = spoken;
+        if (tested < total) return; // said aloud once, when nothing changes any more
+        const digit = view.digit ? ` Your digit is read as ${view.digit.indexOf(Math.max(...view.digit))}.` : "";
+        this.$(".spoken").textContent = `${this.asked(setting)}: ${percent(share, 2)} read correctly, ` +
+            `${change.toFixed(2)} points against the whole network.${digit}`;
     }
 
     /* Say whether the goal is met, what the rule reaches, and what one's own best is. */
@@ -263,13 +273,14 @@ class Explorer {
         const { view, guess, found } = this;
         if (this.guessing || !view) return;
         const known = found?.rule === view.rule ? found.points : []; // never another rule's
-        const at = known.every((p) => p.tested) ? cliff(known, CLIFF) : null;
         const done = known.length && known.every((p) => p.tested === found.of);
+        const at = done ? cliff(known, CLIFF) : null;
         this.$(".curve .picture").innerHTML = curve(known, view, guess, this.options.beside ?? {});
         this.$(".curve .said").textContent = [
             at === null ? "" : `It falls below ${percent(CLIFF, 0)} at ${Math.round(at)}% removed.`,
             at === null || guess === null ? ""
                 : `Your guess, ${guess}%, is ${Math.abs(Math.round(at) - guess)} points away.`,
+            view.setting.scope === "own" ? "The curve takes from all layers together." : "",
             done ? `From ${whole(found.of)} images.` : "Still being computed…",
         ].join(" ");
     }

@@ -157,6 +157,12 @@ class PruningExplorer(anywidget.AnyWidget):
         self.observe(self._hear, "state")
         self.on_msg(lambda _widget, message, _buffers: self.send({"heard": message.get("said")}))
 
+    def __setattr__(self, name: str, value: object) -> None:
+        """Refuse `explorer.amount = 30`, which would lose the control."""
+        if isinstance(getattr(self, name, None), Control):
+            raise AttributeError(f"{name} is a control: explorer.{name}.value = {value!r} sets it.")
+        super().__setattr__(name, value)
+
     @property
     def network(self) -> nn.Module:
         """The network pruned as the controls say, and without the filters that were silenced."""
@@ -221,7 +227,7 @@ class PruningExplorer(anywidget.AnyWidget):
     def _repr_mimebundle_(self, **options: object) -> tuple[dict, dict]:
         """Give Jupyter the widget and, for print and viewers without widgets, a picture of it."""
         bundle, metadata = super()._repr_mimebundle_(**options)
-        bundle["text/html"] = f"{self.still()}<p><em>Run this cell to get the controls.</em></p>"
+        bundle["text/html"] = self.still()
         bundle["text/plain"] = "Sliders over the amount of pruning: run this cell to get them."
         return bundle, metadata
 
@@ -241,7 +247,8 @@ class PruningExplorer(anywidget.AnyWidget):
             f"<div data-explorer='{text}'><p>{view.removed:.1%} of the {what} removed "
             f"({said['scope']}, {said['method']}): <b>{view.evaluation}</b>, unpruned "
             f"{view.dense.accuracy:.2%}. {view.nonzero:,} of {view.parameters:,} parameters "
-            f"{kept}; {view.bytes_pruned:,} of {view.bytes_dense:,} bytes.</p>{still(curves)}</div>"
+            f"{kept}; {view.bytes_pruned:,} of {view.bytes_dense:,} bytes.</p>{still(curves)}"
+            "<p><em>Run this cell to get the controls.</em></p></div>"
         )
 
 

@@ -27,6 +27,7 @@ export function insides(element, toggle) {
             paint(right, part(values, size), rows, columns, colours[1]);
             tile.setAttribute("aria-pressed", silent);
             text.textContent = silent ? `${f} silent` : kept[f] ? f : `${f} gone`;
+            tile.disabled = !silent && !kept[f]; // what is gone has nothing to say
             tile.onclick = () => toggle(place, f, kept);
         });
     }

@@ -1,13 +1,5 @@
 /* What can be set, and what of it stands in the page's address? */
 
-export const CHOICES = {
-    remove: { weights: "single weights", filters: "whole filters" },
-    scope: {
-        global: "from all layers together", layer: "the same share of each layer",
-        own: "a share of its own for each layer",
-    },
-};
-
 /* The setting to begin with; lab: what the worker said of the network's layers and methods. */
 export function fresh(lab, remove = "weights") {
     return {
@@ -28,21 +20,22 @@ export function written({ amount, scope, remove, method, shares, off }, { layers
 export function checked(values, start, lab) {
     const { layers, methods } = lab, setting = { ...start }, problems = [];
     const readers = {
-        remove: [choice(Object.keys(CHOICES.remove)), "it can be weights or filters"],
+        remove: [choice(Object.keys(methods).filter((kind) => methods[kind].length)),
+            "it must be weights or, where there are some to remove, filters"],
         method: [(value) => choice(methods[setting.remove])(value),
-            `it can be ${methods.weights.join(", ")} for weights, ${methods.filters.join(", ")} for filters`],
-        scope: [choice(Object.keys(CHOICES.scope)), "it can be global, layer or own"],
-        amount: [share, "it is a whole number of percent, 0 to 100"],
+            `it must be ${methods.weights.join(", ")} for weights, ${methods.filters.join(", ")} for filters`],
+        scope: [choice(["global", "layer", "own"]), "it must be global, layer or own"],
+        amount: [share, "it must be a whole number of percent, 0 to 100"],
         shares: [(value) => every(list(value).map(share), list(value).length === layers.length),
-            `it is ${layers.length} numbers of percent, one a layer`],
+            `it must be ${layers.length} numbers of percent, one a layer`],
         off: [(value) => silenced(list(value), layers),
-            "it is filters of any layer but the last, as conv1:3, never all of one"],
+            "it must name filters of any layer but the last, as conv1:3, never all of one"],
     };
     const names = Object.keys(readers), known = Object.entries(values ?? {});
     known.sort(([a], [b]) => names.indexOf(a) - names.indexOf(b)); // what methods there are, first
     for (const [name, value] of known) {
         const [read, allowed] = Object.hasOwn(readers, name) ? readers[name]
-            : [() => null, `known are ${names.join(", ")}`];
+            : [() => null, `what can be set is ${names.join(", ")}`];
         const found = read(value);
         if (found === null) problems.push(`${name}=${value}`.slice(0, 60) + ` is ignored: ${allowed}.`);
         else setting[name] = found;
@@ -54,7 +47,7 @@ export function checked(values, start, lab) {
 
 const list = (value) => (Array.isArray(value) ? value : String(value).split(","));
 const choice = (known) => (value) => (known.includes(value) ? value : null);
-const share = (text) => (/^\d{1,3}$/.test(text) && text <= 100 ? Number(text) : null);
+const share = (text) => (/^\d{1,3}%?$/.test(text) && parseInt(text) <= 100 ? parseInt(text) : null);
 const every = (found, fits) => (found.includes(null) || !fits ? null : found);
 
 function silenced(texts, layers) {

@@ -23,7 +23,7 @@ async function unpacked(text) {
 const gate = new MessageChannel();
 function pause() {
     return new Promise((go) => {
-        gate.port1.onmessage = go;
+        gate.port1.onmessage = () => go();
         gate.port2.postMessage(0);
     });
 }
@@ -224,7 +224,7 @@ const HANDLERS = {
             port.postMessage(part);
         });
         const { examples, samples, methods } = lab;
-        const layers = lab.layers.map(({ name, weight }) => ({ name, width: weight[0] }));
+        const layers = lab.layers.map(({ name, weight }) => ({ name, width: weight[0], pictures: weight.length > 2 }));
         postMessage({ kind: "ready", examples, samples, methods, layers });
     },
     async help({ data, port }) {

@@ -86,6 +86,13 @@ def test_controls_refuse_what_is_not_on_them(explorer, control, value):
     assert explorer.state["amount"] == 0
 
 
+def test_a_forgotten_value_is_no_new_control(explorer):
+    with pytest.raises(AttributeError, match=r"explorer.amount.value = 30 sets it"):
+        explorer.amount = 30
+    explorer.amount.value = 30
+    assert explorer.state["amount"] == 30
+
+
 def test_goal(model, few):
     for remove, goal, rival in (
         ("weights", 0.9, lab.prune_magnitude(model, 0.9)),

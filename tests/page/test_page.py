@@ -54,8 +54,10 @@ def opened(browser, tmp_path_factory):
     """Open a page for a network from its file, without a network to load anything from."""
     contexts = []
 
-    def show(model, split, most=IMAGES, address="", content=None, **options):
+    def show(model, split, most=IMAGES, address="", content=None, cores=2, **options):
         context = browser.new_context(offline=True, **options)
+        told = f"Object.defineProperty(navigator, 'hardwareConcurrency', {{value: {cores}}})"
+        context.add_init_script(told)
         contexts.append(context)
         file = tmp_path_factory.mktemp("page") / "lab.html"
         file.write_text(content or page.page(model, split, most), encoding="utf-8")
@@ -209,6 +211,17 @@ def test_other_networks(opened, digits, make):
     assert tab.failures == []
 
 
+@pytest.mark.parametrize(("cores", "count"), [(1, 205), (2, 205), (2, 1)])
+def test_any_number_of_cores_and_images(opened, digits, model, cores, count):
+    split = digits.test[:count]
+    tab = opened(model, split, count, "#amount=92", cores=cores)
+    words = f"92% of the weights removed, all {count} images"
+    tab.locator(".lab[aria-busy=false] .basis", has_text=words).wait_for(timeout=10_000)
+    found = lab.evaluate(lab.prune_magnitude(model, 0.92), split)
+    assert figure(tab, "accuracy") == f"{found.accuracy:.2%}"
+    assert tab.failures == []
+
+
 def test_slider_undo_reset_and_address(tab, digits, model):
     split = digits.test[data.spread(len(digits.test), IMAGES)]
     slider = tab.get_by_role("slider", name="Remove")
@@ -242,10 +255,10 @@ def test_slider_undo_reset_and_address(tab, digits, model):
         ("#amount=700&scope=layer", "amount=700 is ignored", "0% of the weights"),
         ("#amount=1e1", "amount=1e1 is ignored", "0% of the weights"),
         ("#amount=20&scope=__proto__", "scope=__proto__ is ignored", "20% of the weights"),
-        ("#amount=30&x=<img src=x onerror=a()>", "is ignored: known are", "30% of the weights"),
+        ("#amount=30&x=<img src=x onerror=a()>", "ignored: what can be set", "30% of the weights"),
         ("#amount=40&shares=1,2", "shares=1,2 is ignored", "40% of the weights"),
         ("#amount=40&off=conv1:99", "off=conv1:99 is ignored", "40% of the weights"),
-        ("#scope=own&shares=0,50,90,10&off=conv1:3", "", "shares of your own"),
+        ("#scope=own&shares=0,50,90,10&off=conv1:3", "", "fc2 10% removed, 1 filter silenced"),
     ],
 )  # fmt: skip
 def test_address(opened, content, address, said, basis):
@@ -274,7 +287,7 @@ def test_silence_a_filter(tab, digits, model):
     for filter in (3, 11):
         tab.get_by_role("button", name=f"silence filter {filter} of conv1").press("Enter")
     tab.locator(".tiles [aria-pressed=true]").nth(1).wait_for()
-    counted(tab)
+    counted(tab, "2 filters silenced, all 1,000 images")
     with torch.no_grad():
         for filter in (3, 11):
             model.conv1.weight[filter], model.conv1.bias[filter] = 0, 0
