@@ -7,13 +7,13 @@ from labutils.base.threads import spin_less as _spin_less
 _spin_less()  # before PyTorch is loaded
 
 try:
-    from labutils.base.digits import Digits, Split, load_mnist
+    from labutils.base.digits import Digits, Split, load_fashion_mnist, load_mnist
     from labutils.base.files import load_model, load_pretrained, save_model
     from labutils.base.hints import prepare_notebook as _prepare_notebook
     from labutils.base.home import lab_home
     from labutils.base.installation import check_installation
     from labutils.base.layers import prunable_layers
-    from labutils.base.networks import LeNet5, LeNet300, SimpleCNN
+    from labutils.base.networks import LeNet5, LeNet300, ResidualCNN, SeparableCNN, SimpleCNN
     from labutils.cost.latency import latency, layer_latency
     from labutils.cost.macs import count_macs, layer_table
     from labutils.cost.sizes import model_bytes, sparse_bytes
@@ -33,6 +33,7 @@ try:
         confidence_bars,
         digit_grid,
         filter_responses,
+        groups_diagram,
         learning_curves,
         network_diagram,
         score_bars,
@@ -47,6 +48,7 @@ try:
     from labutils.look.recovery_explorer import recovery_explorer
     from labutils.page.explorer import pruning_explorer
     from labutils.prune.filters import filter_scores, keep_filters, prune_filters
+    from labutils.prune.groups import channel_groups
     from labutils.prune.repair import repair
     from labutils.prune.steps import (
         cubic_amount,

@@ -27,6 +27,8 @@ class PretendedGPU(TorchFunctionMode):
         if function is Tensor.__deepcopy__ and on_it:
             copied = args[0].detach().clone()
             return nn.Parameter(copied) if isinstance(args[0], nn.Parameter) else copied
+        if function is torch._has_compatible_shallow_copy_type and on_it:
+            return False
         if function is Tensor.cpu:
             return args[0].as_subclass(Tensor)
         moved = function is Tensor.to and (THERE in given or isinstance(args[1], There))

@@ -1,4 +1,4 @@
-"""The digits: MNIST, verified, split once and for all, held in memory."""
+"""The digits: MNIST, verified, split once and for all, held in memory; Fashion-MNIST likewise."""
 
 import hashlib
 import os
@@ -16,9 +16,11 @@ from labutils.base.home import lab_home
 
 # Mean and standard deviation of the 60,000 training images, pixels in [0, 1].
 PIXEL_MEAN, PIXEL_STD = 0.1307, 0.3081
+FASHION_MEAN, FASHION_STD = 0.2860, 0.3530
 
 # MD5 of the four files once unpacked. torchvision verifies the published .gz files,
-# but reads the unpacked ones unseen: a copy cut short by a full disk would pass.
+# but reads the unpacked ones unseen: a copy cut short by a full disk would pass. Of Fashion-MNIST,
+# which has files of the same names and sizes, the sizes are compared.
 UNPACKED_MD5 = {
     "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
     "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
@@ -33,8 +35,9 @@ class Split:
 
     Attributes
     ----------
-    images : float32 tensor N x 1 x 28 x 28, normalised to mean 0 and deviation 1
-    labels : int64 tensor N, the digit on each image
+    images : float32 tensor N x 1 x 28 x 28 (or another shape of your own), normalised to mean 0
+        and deviation 1
+    labels : int64 tensor N, the digit on each image, or another class from 0
 
     A slice or a tensor of indices gives a smaller split: ``split[:100]``.
     """
@@ -68,13 +71,13 @@ class Split:
 
 @dataclass(frozen=True)
 class Digits:
-    """MNIST in three parts that share no image.
+    """A data set in three parts that share no image: MNIST, or one of your own.
 
     Attributes
     ----------
-    train : 55,000 images to fit weights on
-    validation : 5,000 images to make choices on
-    test : 10,000 images, read once, at the end
+    train : images to fit weights on, 55,000 of MNIST
+    validation : images to make choices on, 5,000 of MNIST
+    test : images that are read once, at the end, 10,000 of MNIST
     """
 
     train: Split
@@ -103,21 +106,43 @@ def load_mnist(root: str | os.PathLike | None = None) -> Digits:
     TypeError, NotADirectoryError
         `root` is no path of a folder.
     """
+    return _load("MNIST", root, PIXEL_MEAN, PIXEL_STD)
+
+
+def load_fashion_mnist(root: str | os.PathLike | None = None) -> Digits:
+    """Load Fashion-MNIST (Xiao et al. 2017): ten kinds of clothes, shaped and split like MNIST.
+
+    It is not part of the project: torchvision downloads 31 MB at first use, and verifies them.
+
+    Parameters
+    ----------
+    root : folder that holds (or is to hold) ``FashionMNIST/raw``; by default ``data/``
+
+    Raises
+    ------
+    FileNotFoundError, ValueError, PermissionError, TypeError, NotADirectoryError
+        As for `load_mnist`.
+    """
+    return _load("FashionMNIST", root, FASHION_MEAN, FASHION_STD)
+
+
+def _load(name: str, root: str | os.PathLike | None, mean: float, deviation: float) -> Digits:
+    """Load one of torchvision's data sets that have MNIST's files."""
     if root is not None and not (isinstance(root, (str, os.PathLike)) and str(root).strip()):
-        raise TypeError(f"root={root!r}: give the path of the folder that holds MNIST/.")
+        raise TypeError(f"root={root!r}: give the path of the folder that holds {name}/.")
     root = Path(root) if root is not None else lab_home() / "data"
     if not next(place for place in (root, *root.absolute().parents) if place.exists()).is_dir():
-        raise NotADirectoryError(f"{root} is no folder: give the one that holds MNIST/.")
-    _unpack(root)
-    images, labels, *test = (_read(root / "MNIST" / "raw" / name) for name in UNPACKED_MD5)
-    everything = Split(_normalise(images), labels.long())
+        raise NotADirectoryError(f"{root} is no folder: give the one that holds {name}/.")
+    _unpack(root, name)
+    images, labels, *test = (_read(root / name / "raw" / file) for file in UNPACKED_MD5)
+    everything = Split(_normalise(images, mean, deviation), labels.long())
     validation = validation_indices(everything.labels)
     kept = torch.ones(len(labels), dtype=torch.bool)
     kept[validation] = False
     return Digits(
         train=everything[kept],
         validation=everything[validation],
-        test=Split(_normalise(test[0]), test[1].long()),
+        test=Split(_normalise(test[0], mean, deviation), test[1].long()),
     )
 
 
@@ -140,35 +165,36 @@ def _read(file: Path) -> Tensor:
     return torch.frombuffer(content, dtype=torch.uint8, offset=4 + 4 * len(shape)).view(shape)
 
 
-def _normalise(pixels: Tensor) -> Tensor:
+def _normalise(pixels: Tensor, mean: float, deviation: float) -> Tensor:
     """Turn N x 28 x 28 bytes into N x 1 x 28 x 28 floats of mean 0 and deviation 1."""
     images = pixels.unsqueeze(1).to(torch.float32)
-    return images.div_(255).sub_(PIXEL_MEAN).div_(PIXEL_STD)
+    return images.div_(255).sub_(mean).div_(deviation)
 
 
-def _unpack(root: Path) -> None:
+def _unpack(root: Path, name: str) -> None:
     """Have torchvision verify and unpack (or download) the files, one kernel at a time."""
-    raw = root / "MNIST" / "raw"
-    if all(_is_whole(raw / name, md5) for name, md5 in UNPACKED_MD5.items()):
+    raw = root / name / "raw"
+    whole = _is_whole if name == "MNIST" else _is_as_large
+    if all(whole(raw / file, md5) for file, md5 in UNPACKED_MD5.items()):
         return
-    from torchvision.datasets import MNIST  # takes a second to import, and is needed once
+    from torchvision import datasets  # takes a second to import, and is needed once
 
     before = socket.getdefaulttimeout()
     try:
         raw.mkdir(parents=True, exist_ok=True)
-        with FileLock(root / "MNIST" / "unpacking.lock", timeout=600):  # seconds
-            for name, md5 in UNPACKED_MD5.items():
-                if not _is_whole(raw / name, md5):
-                    (raw / name).unlink(missing_ok=True)  # torchvision makes it anew
+        with FileLock(root / name / "unpacking.lock", timeout=600):  # seconds
+            for file, md5 in UNPACKED_MD5.items():
+                if not whole(raw / file, md5):
+                    (raw / file).unlink(missing_ok=True)  # torchvision makes it anew
             socket.setdefaulttimeout(30)  # torchvision would wait for a silent server for ever
-            MNIST(root, download=True)
+            getattr(datasets, name)(root, download=True)
     except PermissionError as error:
         raise PermissionError(
-            f"MNIST must be unpacked in {raw}, which cannot be written: make the folder "
-            "writable, or copy it and pass load_mnist(root=<the folder that holds MNIST/>)."
+            f"{name} must be unpacked in {raw}, which cannot be written: make the folder "
+            f"writable, or copy it and pass root=<the folder that holds {name}/>."
         ) from error
     except (RuntimeError, OSError) as error:
-        raise _explain(raw, error) from error
+        raise _explain(raw, getattr(datasets, name).resources, error) from error
     finally:
         socket.setdefaulttimeout(before)
 
@@ -179,13 +205,20 @@ def _is_whole(path: Path, md5: str) -> bool:
     return hashlib.md5(content, usedforsecurity=False).hexdigest() == md5
 
 
-def _explain(raw: Path, error: Exception) -> Exception:
-    """Say in one sentence which file is wrong and what to do."""
-    from torchvision.datasets import MNIST
+def _is_as_large(path: Path, _md5: str) -> bool:
+    """Whether the file is there and as large as MNIST's of that name."""
+    count = 60_000 if path.name.startswith("train") else 10_000
+    size = 16 + count * 28 * 28 if "images" in path.name else 8 + count
+    return path.is_file() and path.stat().st_size == size
 
+
+def _explain(raw: Path, resources: list[tuple[str, str]], error: Exception) -> Exception:
+    """Say in one sentence which file is wrong and what to do."""
+    name = raw.parent.name
     remedy = "restore it with `git checkout data` in the project, or connect to the network."
-    for name, md5 in MNIST.resources:
-        file = raw / name
+    if name != "MNIST":
+        remedy = f"connect to the network, or pass root=<the folder that holds {name}/>."
+    for file, md5 in ((raw / file, md5) for file, md5 in resources):
         if not file.exists():
             return FileNotFoundError(f"{file} is missing and could not be downloaded: {remedy}")
         if not _is_whole(file, md5):
@@ -193,4 +226,4 @@ def _explain(raw: Path, error: Exception) -> Exception:
                 f"{file} is damaged ({file.stat().st_size:,} bytes, MD5 is not the published "
                 f"{md5}) and could not be downloaded again: {remedy}"
             )
-    return OSError(f"MNIST could not be unpacked in {raw}: {error}")
+    return OSError(f"{name} could not be unpacked in {raw}: {error}")

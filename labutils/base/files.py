@@ -13,11 +13,16 @@ from torch import Tensor, nn
 from labutils.base import given
 from labutils.base.history import History
 from labutils.base.home import lab_home
-from labutils.base.networks import SimpleCNN
-from labutils.base.structure import build, describe
+from labutils.base.networks import ResidualCNN, SeparableCNN, SimpleCNN
+from labutils.base.structure import build, describe, describe_own
 from labutils.base.writing import write_whole
 
 FORMAT, VERSION = "eai-pruning-lab network", 1
+PRETRAINED = {
+    SimpleCNN: "simple_cnn",
+    ResidualCNN: "residual_cnn",
+    SeparableCNN: "separable_cnn",
+}
 # What Python and PyTorch raise for structures and layers that make no sense.
 IMPOSSIBLE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError)
 
@@ -26,7 +31,8 @@ def save_model(model: nn.Module, path: str | os.PathLike) -> Path:
     """Write a network to a file: its architecture, its weights, and how it was trained.
 
     It may be one of this package's networks, of any widths, or an nn.Sequential of PyTorch's
-    own layers. Layers and weights that it shares, and weights that are not to be trained, come
+    own layers. A network of another class comes back where its class is at hand, see
+    `load_model`. Layers and weights that it shares, and weights that are not to be trained, come
     back as such.
 
     The file appears under its name only once it is complete; whatever interrupts the
@@ -35,13 +41,17 @@ def save_model(model: nn.Module, path: str | os.PathLike) -> Path:
     Raises
     ------
     TypeError
-        The network is something else, or has a layer of some other kind.
+        It is no network.
     ValueError
         Its layers are not what its widths say, as while torch.nn.utils.prune holds them.
     OSError
         The folder is not there, or cannot be written; a device or a pipe is in the way.
     """
-    path, structure = given.path(path), describe(model)
+    path = given.path(path)
+    try:
+        structure = describe(given.module(model))
+    except TypeError:
+        structure = describe_own(model)
     history = getattr(model, "history", None)
     copies: dict[int, Tensor] = {}  # of what is shared one, and none of the memory around a view
     try:
@@ -54,7 +64,7 @@ def save_model(model: nn.Module, path: str | os.PathLike) -> Path:
             "frozen": [n for n, t in tensors if not t.requires_grad],
             "history": asdict(history) if isinstance(history, History) else None,
         }
-        _build(content)
+        _build(content, model)
     except IMPOSSIBLE as error:
         raise ValueError(
             f"The network cannot be saved: {error} (If torch.nn.utils.prune holds a layer, "
@@ -66,8 +76,13 @@ def save_model(model: nn.Module, path: str | os.PathLike) -> Path:
     return path
 
 
-def load_model(path: str | os.PathLike) -> nn.Module:
+def load_model(path: str | os.PathLike, into: nn.Module | None = None) -> nn.Module:
     """Read a network that `save_model` wrote, on the CPU and in evaluation mode.
+
+    Parameters
+    ----------
+    into : for a network of a class of the reader's, one of that class, at full size, as
+        ``load_model(path, into=MyNet())``; left as it was. Fewer channels are taken from the file.
 
     Only tensors and plain values are read (``weights_only=True``): a file with a program
     inside is refused, not run.
@@ -107,7 +122,7 @@ def load_model(path: str | os.PathLike) -> nn.Module:
             f"version {VERSION}: update the project, or write the file again."
         )
     try:
-        model = _build(content)
+        model = _build(content, into)
         history = content.get("history")
         model.history = History(**history) if history is not None else None
     except IMPOSSIBLE as error:
@@ -115,8 +130,12 @@ def load_model(path: str | os.PathLike) -> nn.Module:
     return model.eval()
 
 
-def load_pretrained(seed: int = 0) -> SimpleCNN:
-    """Load one of the SimpleCNNs that ship in ``models/pretrained``, one for each seed.
+def load_pretrained(seed: int = 0, network: type[nn.Module] = SimpleCNN) -> nn.Module:
+    """Load one of the networks that ship in ``models/pretrained``, one for each seed.
+
+    Parameters
+    ----------
+    network : its class: SimpleCNN, ResidualCNN or SeparableCNN
 
     Raises
     ------
@@ -126,22 +145,25 @@ def load_pretrained(seed: int = 0) -> SimpleCNN:
         The folder is missing, as when labutils was installed without its project.
     """
     seed, folder = given.whole(seed, "seed", 0), lab_home() / "models" / "pretrained"
-    path = folder / f"simple_cnn_seed{seed}.pth"
+    if not isinstance(network, type) or network not in PRETRAINED:
+        classes = ", ".join(known.__name__ for known in PRETRAINED)
+        raise ValueError(f"network={network!r:.60}: there are pretrained networks of {classes}.")
+    path = folder / f"{PRETRAINED[network]}_seed{seed}.pth"
     if not path.is_file():
-        names = sorted(file.stem for file in folder.glob("simple_cnn_seed*.pth"))
+        names = sorted(file.stem for file in folder.glob(f"{PRETRAINED[network]}_seed*.pth"))
         if not names:
             raise FileNotFoundError(
                 f"There are no pretrained networks in {folder}: they ship with the project; "
                 "set EAI_LAB_HOME to its folder, or train one as in lesson 01."
             )
-        seeds = ", ".join(name.removeprefix("simple_cnn_seed") for name in names)
+        seeds = ", ".join(name.rpartition("seed")[2] for name in names)
         raise ValueError(f"There is no pretrained network of seed {seed!r}: choose {seeds}.")
     return load_model(path)
 
 
-def _build(content: dict) -> nn.Module:
+def _build(content: dict, into: nn.Module | None = None) -> nn.Module:
     """Build the network a file describes, its weights being the file's own tensors."""
-    model, state = build(content), content["state"]
+    model, state = build(content, into), content["state"]
     expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     found = {name: tuple(tensor.shape) for name, tensor in state.items()}
     wrong = [

@@ -4,6 +4,7 @@ What lies in a file should be data, not a program: names, numbers and tensors ca
 before anything is built from them.
 """
 
+import copy
 import hashlib
 import inspect
 
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from labutils.base import given
 from labutils.base.layers import ONE_FOR_EACH_CHANNEL, SAME_FOR_EVERY_CHANNEL
 from labutils.base.networks import NETWORKS
 
@@ -23,7 +25,8 @@ LAYERS: dict[str, type[nn.Module]] = {
         *SAME_FOR_EVERY_CHANNEL,
     )
 }
-CHAINS = (nn.Sequential, *NETWORKS.values())
+CHAINS = (nn.Sequential, *(kind for kind in NETWORKS.values() if issubclass(kind, nn.Sequential)))
+OWN_CLASS = "own class"
 SOMEWHERE = {"device", "dtype"}  # of a layer's options, those that its tensors decide
 
 
@@ -35,10 +38,8 @@ def describe(model: nn.Module) -> dict:
     """
     if type(model) in NETWORKS.values() and _has_its_own_layers(model):
         structure = {"architecture": type(model).__name__, "widths": list(model.widths)}
-    elif type(model) in CHAINS:
-        structure = {"architecture": "Sequential", **_describe_layer("", model)[1]}
     else:
-        raise _unknown(f"A {type(model).__name__}")
+        structure = {"architecture": "Sequential", "layers": _describe_chain(model)}
     names: dict[nn.Module, str] = {}
     shared = {
         name: names[layer]
@@ -48,12 +49,27 @@ def describe(model: nn.Module) -> dict:
     return {**structure, "shared": shared} if shared else structure
 
 
-def build(structure: dict) -> nn.Module:
+def describe_own(model: nn.Module) -> dict:
+    """Return what a file has to say of a network of a class that is not known here.
+
+    Its class says what its layers are, its tensors and their sizes how many channels are left.
+    """
+    sizes = {name: _numbers(layer) for name, layer in given.plain_weights(model).named_modules()}
+    return {"architecture": OWN_CLASS, "class": type(model).__name__, "sizes": sizes}
+
+
+def build(structure: dict, into: nn.Module | None = None) -> nn.Module:
     """Build the network that `describe` described, without memory for its tensors ("meta").
 
     Whatever Python and PyTorch raise for layers that make no sense is raised.
+
+    Parameters
+    ----------
+    into : a network of the class, where it is not one of this package or an nn.Sequential
     """
     architecture = structure["architecture"]
+    if architecture == OWN_CLASS:
+        return _shrunk(structure, into)
     # On the meta device a network takes no memory, so absurd widths do no harm.
     with torch.device("meta"):
         if architecture in NETWORKS:
@@ -68,6 +84,34 @@ def build(structure: dict) -> nn.Module:
         model.get_submodule(name)  # or there would be one more layer
         setattr(model.get_submodule(chain), place, model.get_submodule(first))
     return model
+
+
+def _shrunk(structure: dict, into: nn.Module | None) -> nn.Module:
+    """Return a network of the reader's class with tensors of the sizes that were saved."""
+    name = structure["class"]
+    if type(into).__name__ != name:
+        wrong = "" if into is None else f", not a {type(into).__name__}"
+        raise ValueError(
+            f"it holds a {name}, a class of its own, whose program is not in the file: give a "
+            f"network of that class{wrong}, as load_model(path, into={name}())."
+        )
+    model = copy.deepcopy(into).to("meta")
+    for path, layer in model.named_modules():
+        for tensors in (layer._parameters, layer._buffers):
+            for own, tensor in tensors.items():
+                saved = structure["state"].get(f"{path}.{own}".lstrip("."))
+                if tensor is not None and saved is not None and saved.dim() == tensor.dim():
+                    empty = torch.empty_like(saved, device="meta")
+                    trained = isinstance(tensor, nn.Parameter)
+                    tensors[own] = nn.Parameter(empty, False) if trained else empty
+        saved = structure["sizes"].get(path, {})
+        vars(layer).update({name: saved.get(name, size) for name, size in _numbers(layer).items()})
+    return model
+
+
+def _numbers(layer: nn.Module) -> dict[str, int]:
+    """Return what a layer says of its size, as in_channels and groups."""
+    return {name: value for name, value in vars(layer).items() if type(value) is int}
 
 
 def fingerprint(model: nn.Module) -> str:
@@ -92,14 +136,20 @@ def _has_its_own_layers(model: nn.Module) -> bool:
         return False
 
 
-def _describe_layer(name: str, layer: nn.Module) -> tuple[str, dict]:
+def _describe_chain(model: nn.Module) -> list[list]:
+    """Return the name, class and options of each layer of a chain."""
+    if type(model) not in CHAINS:
+        raise TypeError(f"A {type(model).__name__} cannot be described.")
+    return [[name, *_describe_layer(layer)] for name, layer in model._modules.items()]
+
+
+def _describe_layer(layer: nn.Module) -> tuple[str, dict]:
     """Return a layer's class and the options it was made with, read off its attributes."""
     if type(layer) in CHAINS:
-        parts = layer._modules.items()
-        return "Sequential", {"layers": [[n, *_describe_layer(n, part)] for n, part in parts]}
+        return "Sequential", {"layers": _describe_chain(layer)}
     kind = type(layer).__name__
     if type(layer) is not LAYERS.get(kind):
-        raise _unknown(f"{name} is a {kind}, which")
+        raise TypeError(f"A {kind} cannot be described.")
     options = {}
     for option in inspect.signature(type(layer).__init__).parameters:
         if option not in {"self", *SOMEWHERE} and hasattr(layer, option):
@@ -108,14 +158,6 @@ def _describe_layer(name: str, layer: nn.Module) -> tuple[str, dict]:
             value = value is not None if option == "bias" else value
             options[option] = value.item() if isinstance(value, np.generic) else value
     return kind, options
-
-
-def _unknown(what: str) -> TypeError:
-    return TypeError(
-        f"{what} cannot be described: {', '.join(NETWORKS)} can, and an nn.Sequential of "
-        f"{', '.join(LAYERS)}. For any other network, torch.save(model.state_dict(), path) keeps "
-        "the weights."
-    )
 
 
 def _build_layer(kind: str, options: dict) -> nn.Module:

@@ -10,7 +10,7 @@ from labutils.base import given
 from labutils.fit.evaluation import evaluating
 
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
-UNCOUNTED = (nn.RNNBase, nn.RNNCellBase, nn.MultiheadAttention, nn.Bilinear)
+UNCOUNTED = (nn.RNNBase, nn.RNNCellBase, nn.Bilinear)
 Runs = list[tuple[str, nn.Module, tuple[int, ...], int]]
 
 
@@ -29,7 +29,7 @@ def layer_table(model: nn.Module, image_shape: tuple[int, ...] = (1, 28, 28)) ->
             "kind": type(layer).__name__,
             "output": shape[1:],
             "parameters": sum(p.numel() for p in layer.parameters()),
-            "macs": uses * layer.weight.numel() if uses else 0,
+            "macs": sum(uses * weight.numel() for weight in _weights(layer)),
         }
         for name, layer, shape, uses in _run_once(model, image_shape)
     ]
@@ -41,7 +41,8 @@ def count_macs(
 ) -> int:
     """Count multiply-accumulates: multiplications with a weight in a forward pass of one image.
 
-    Those of convolutions (transposed ones too) and linear layers are counted.
+    Those of convolutions (transposed ones too), linear layers and the projections of
+    nn.MultiheadAttention are counted; products of two signals, as in attention, are not.
 
     Parameters
     ----------
@@ -59,9 +60,9 @@ def count_macs(
     True
     """
     return sum(
-        uses * (int(layer.weight.count_nonzero()) if nonzero else layer.weight.numel())
+        uses * (int(weight.count_nonzero()) if nonzero else weight.numel())
         for _, layer, _, uses in _run_once(model, image_shape)
-        if uses
+        for weight in _weights(layer)
     )
 
 
@@ -78,12 +79,22 @@ def fitting(model: nn.Module, images: Tensor) -> Tensor:
     return images
 
 
+def _weights(layer: nn.Module) -> list[Tensor]:
+    """Return the weights that a layer multiplies by: all of them equally often."""
+    if isinstance(layer, nn.MultiheadAttention):
+        return [p for name, p in layer.named_parameters() if name.endswith("weight")]
+    return [layer.weight] if isinstance(layer, given.WEIGHTED) else []
+
+
 def _run_once(model: nn.Module, image_shape: tuple[int, ...]) -> Runs:
     """Run one blank image; return name, layer, output shape, and how often a weight is used."""
     ran: Runs = []
 
     def note(name: str, layer: nn.Module, inputs: tuple, output: Tensor) -> None:
         uses = 0
+        if isinstance(layer, nn.MultiheadAttention):
+            output = output[0] if isinstance(output, tuple) else output
+            uses = output.numel() // layer.embed_dim  # once for each token
         if isinstance(layer, given.WEIGHTED):  # once for each output of its filter
             places = inputs[0] if isinstance(layer, TRANSPOSED) else output
             uses = places.numel() // len(layer.weight)
@@ -99,7 +110,8 @@ def _run_once(model: nn.Module, image_shape: tuple[int, ...]) -> Runs:
                 )
             # Layers that have no others in them, but for what computes their weights.
             inner = {child for child, _ in layer.named_children()} - {"parametrizations"}
-            if not inner and "parametrizations" not in name.split("."):
+            counted = not inner or isinstance(layer, nn.MultiheadAttention)
+            if counted and "parametrizations" not in name.split("."):
                 hooks.append(layer.register_forward_hook(partial(note, name)))
         with evaluating(model), torch.no_grad():
             fitting(model, torch.zeros(1, *given.shape(image_shape)))

@@ -23,14 +23,17 @@ AGREEMENT = 1e-4  # how far the logits may lie apart, beside PyTorch's
 TRIED = 64  # images on which that is tried
 
 
-def export_onnx(model: nn.Module, path: str | Path) -> Path:
+def export_onnx(
+    model: nn.Module, path: str | Path, image_shape: tuple[int, ...] = (1, 28, 28)
+) -> Path:
     """Write a network as an ONNX file of float32, for any number of images, and try it.
 
     The file appears once ONNX Runtime gave the network's own logits to within 1e-4.
 
     Parameters
     ----------
-    model : reads images N x 1 x 28 x 28; left as it was
+    model : left as it was
+    image_shape : of the images it reads
 
     Raises
     ------
@@ -51,13 +54,16 @@ def export_onnx(model: nn.Module, path: str | Path) -> Path:
     for name, tensor in model.state_dict().items():
         given.tensor(tensor, name)
     model = copy.deepcopy(model).cpu().float().eval()
-    images = torch.randn(TRIED, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    images = torch.randn(
+        TRIED, *given.shape(image_shape), generator=torch.Generator().manual_seed(0)
+    )
     with torch.inference_mode():
         try:
             wanted = model(images)
         except RuntimeError as error:
             raise ValueError(
-                f"This {type(model).__name__} does not read images N x 1 x 28 x 28."
+                f"image_shape={tuple(image_shape)} does not fit: this {type(model).__name__} does "
+                f"not read images N x {' x '.join(map(str, image_shape))}."
             ) from error
         content = _exported(model, images)
     found = _answering(content, threads=1)(images)

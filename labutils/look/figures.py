@@ -5,7 +5,7 @@ import html
 import io
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import wraps
-from itertools import zip_longest
+from itertools import pairwise, zip_longest
 
 import matplotlib as mpl
 import numpy as np
@@ -21,10 +21,10 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from torch import Tensor, nn
 
 from labutils.base import given
-from labutils.base.digits import PIXEL_MEAN, PIXEL_STD
 from labutils.base.history import History
 from labutils.base.layers import prunable_layers
 from labutils.cost.macs import layer_table
+from labutils.prune.groups import channel_groups
 from labutils.study.findings import pareto_front
 from labutils.study.tables import UNPRUNED
 
@@ -128,9 +128,9 @@ def _shaped(value: Tensor, name: str, *shape: int | str) -> Tensor:
 
 
 def _draw_digit(axes: Axes, image: Tensor) -> None:
-    """Draw one normalised image 1 x height x width in its original greys, ink black on white."""
-    pixels = image[0] * PIXEL_STD + PIXEL_MEAN
-    axes.imshow(1 - pixels.clamp(0, 1).numpy(), cmap="gray", vmin=0, vmax=1)
+    """Draw one image 1 x height x width: its lowest value white, its highest black."""
+    low, high = image.aminmax()
+    axes.imshow(1 - ((image[0] - low) / (high - low or 1)).numpy(), cmap="gray", vmin=0, vmax=1)
 
 
 @styled
@@ -153,16 +153,16 @@ def learning_curves(history: History) -> Figure:
 
 
 @styled
-def network_diagram(model: nn.Module) -> Figure:
+def network_diagram(model: nn.Module, image_shape: tuple[int, ...] = (1, 28, 28)) -> Figure:
     """Draw a network: the shape behind each layer, and each layer's share of the cost.
 
     On top, a block for the image and for each layer's output, as high as its picture is
     wide, as thick as it has channels; below, bars with the layer's share of all parameters
     and of all multiply-accumulates (MACs).
     """
-    table = layer_table(given.network(model))
+    table = layer_table(given.network(model), image_shape)
     table = table[~table["kind"].isin(["ReLU", "Flatten", "Dropout"])]
-    names, shapes = ["image", *table["layer"]], [(1, 28, 28), *table["output"]]
+    names, shapes = ["image", *table["layer"]], [tuple(image_shape), *table["output"]]
     figure, (top, parameters, macs) = _panels(
         1.25 * len(names), 4.4, 3, sharex=True, height_ratios=[1.8, 1, 1]
     )
@@ -182,11 +182,45 @@ def network_diagram(model: nn.Module) -> Figure:
     return figure
 
 
+@styled
+def groups_diagram(model: nn.Module, image_shape: tuple[int, ...] = (1, 28, 28)) -> Figure:
+    """Draw which layers lose filters together, see `channel_groups`.
+
+    A bar for each layer with filters, as high as it has many; layers of a group have its colour,
+    pattern and letter, and arcs between them.
+    """
+    groups = channel_groups(model, image_shape)
+    macs = layer_table(model, image_shape).drop_duplicates("layer").set_index("layer")["macs"]
+    names = [name for name, cost in macs.items() if cost]
+    figure, (axes,) = _panels(max(5.0, 0.62 * len(names)), 3.4)
+    heights = [len(model.get_submodule(name).weight) for name in names]
+    bars = axes.bar(names, heights, width=0.7, color="white", edgecolor=GREY)
+    top = max(heights)
+    for number, (layers, look) in enumerate(
+        zip(groups["layers"], looks(groups["group"]), strict=True)
+    ):
+        places = [names.index(layer) for layer in layers if layer in names]
+        for place in places:
+            bars[place].set(color=look["color"], hatch=("", "//", "..", "xx")[number // 6 % 4])
+            bars[place].set_edgecolor("white")
+            letter = chr(ord("A") + number) if number < 26 else str(number + 1)
+            axes.text(place, heights[place], letter, ha="center", va="bottom", fontweight="bold")
+        for left, right in pairwise(places):
+            xs = np.linspace(left, right, 40)
+            rise = np.sin(np.linspace(0, np.pi, 40)) * 0.12 * top * (right - left) ** 0.5
+            ends = np.linspace(heights[left], heights[right], 40) + 0.13 * top
+            axes.plot(xs, ends + rise, color=look["color"], linewidth=1.5)
+    axes.set(ylabel="filters or neurons", xlim=(-0.6, len(names) - 0.4), ylim=(0, 1.55 * top))
+    axes.grid(visible=False)
+    axes.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor")
+    return figure
+
+
 def _draw_blocks(axes: Axes, names: list[str], shapes: list[tuple[int, ...]]) -> None:
     """Draw each output as a stack of sheets, or as a tall thin bar if it is a vector."""
     for x, (name, shape) in enumerate(zip(names, shapes, strict=True)):
         if len(shape) == 3:  # a picture, square on the page
-            side = 0.15 + 0.5 * shape[1] / 28
+            side = 0.15 + 0.5 * shape[1] / max(each[1] for each in shapes if len(each) == 3)
             width, height, sheets = side, 0.85 * side, min(5, 1 + shape[0] // 8)
         else:
             width, height, sheets = 0.12, 0.15 + 0.7 * min(1, shape[0] / 64), 1
@@ -202,10 +236,10 @@ def _draw_blocks(axes: Axes, names: list[str], shapes: list[tuple[int, ...]]) ->
 @styled
 def confidence_bars(logits: Tensor) -> Figure:
     """Draw the ten probabilities a network gives one image (softmax of its logits)."""
-    logits = _shaped(given.tensor(logits, "logits").squeeze(0), "logits", "digits of one image")
+    logits = _shaped(given.tensor(logits, "logits").squeeze(0), "logits", "classes of one image")
     figure, (axes,) = _panels(4, 1.6)
     axes.bar(range(len(logits)), torch.softmax(logits, dim=0).tolist(), color=BLUE)
-    axes.set(xlabel="digit", ylabel="probability", ylim=(0, 1), xticks=range(len(logits)))
+    axes.set(xlabel="class", ylabel="probability", ylim=(0, 1), xticks=range(len(logits)))
     return figure
 
 

@@ -10,10 +10,7 @@ from collections.abc import Iterable
 from html import escape
 
 import matplotlib.image
-import numpy as np
 from torch import Tensor
-
-from labutils.base.digits import PIXEL_MEAN, PIXEL_STD
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 320, 200, 46, 8, 26, 34
 INNER_WIDTH, INNER_HEIGHT = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
@@ -68,6 +65,5 @@ def curve(points: Iterable[tuple[float, float]], colour: str, dashes: str = "") 
 def digit_png(image: Tensor) -> str:
     """Return an image 1 x 28 x 28 as a data address, ink on paper."""
     buffer = io.BytesIO()
-    pixels = 1 - (image.numpy()[0] * PIXEL_STD + PIXEL_MEAN)
-    matplotlib.image.imsave(buffer, np.clip(pixels, 0, 1), cmap="gray", vmin=0, vmax=1)
+    matplotlib.image.imsave(buffer, image.numpy()[0], cmap="gray_r")
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

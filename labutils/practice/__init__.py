@@ -8,6 +8,7 @@ Your turn, cross_entropy: wrong
 """
 
 # ruff: noqa: F401  (names only)
+from labutils.practice.branches import cut_block, join
 from labutils.practice.deployment import quantize_filters, rescale, sparse_row
 from labutils.practice.magnitude import gaps, global_threshold, smallest
 from labutils.practice.recovery import equal_steps, put_zeros_back, ticket

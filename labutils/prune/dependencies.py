@@ -1,231 +1,428 @@
-"""Which channels are coupled? A network read as a chain, so that filters can be taken out.
+"""Which channels go together? A network is run once, and its channels leave their numbers.
 
-If filter 3 of a convolution goes, so does channel 3 of everything that depends on it: its
-BatchNorm statistics, its slice of the next layer's weights, and behind Flatten the columns that
-its pixels became. `read_chain` finds these dependencies; `cut` removes what is coupled.
+Take filter 3 out of a convolution, and channel 3 of all that works with its answers has to go:
+BatchNorm's statistics, a slice of the next layer's weights, what is added to it elsewhere. So the
+dimensions of tensors get *labels*, numbers that say which channel each index belongs to. What
+moves numbers (view, Flatten, chunk) moves labels; what works number by number (ReLU, addition)
+ties the labels that meet: those channels go together, as one *unit*, or not at all. Layers read
+labels on one side of their weights and answer with those of the other. What meets anything else
+stays: an operation that is not known here costs possibilities, never correctness.
 """
+# ruff: noqa: ANN001, ANN002, ANN003, ANN204 (what PyTorch's operations are given)
 
-import math
-from collections.abc import Iterator
+import copy
+import re
+import sys
+import traceback
 from dataclasses import dataclass, field
-from typing import NoReturn
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from labutils.base import given
-from labutils.base.layers import ONE_FOR_EACH_CHANNEL, SAME_FOR_EVERY_CHANNEL
 
-Mixer = nn.Conv2d | nn.Linear  # every output from all inputs (of its group)
-ELSEWHERE = (
-    "Filters are removed from plain chains: nn.Sequential of convolutions, linear layers, and "
-    "layers that treat each channel by itself. For branches and shared layers use Torch-Pruning "
-    "(https://github.com/VainF/Torch-Pruning), which traces what depends on what."
-)
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where channels are cut: a layer, and there which of its tensors' sides.
-
-    The side is "outputs", "inputs", "both" (a depthwise convolution: one filter for each
-    channel), or "values" (one parameter or statistic for each channel).
-    """
-
-    layer: str
-    side: str
-    copies: int = 1  # consecutive indices of each channel there, as behind Flatten its pixels
+Labels = Tensor | None  # int64, one for each index of a dimension; None: all of it stays
+MOVERS = {"unsafe_view", "repeat", "flip", "pixel_shuffle", "pixel_unshuffle"}  # and all views
+POINTWISE = {"hardswish", "prelu_kernel"}  # those that PyTorch does not call so
+EACH_CHANNEL = re.compile("pool[123]d|upsample|reflection_pad|replication_pad")
+SIDES = (28, 32, 64, 96, 128, 160, 192, 224, 256, 299, *range(1, 129))  # of images to try
+BROKEN = (RuntimeError, ValueError, TypeError, LookupError, AttributeError, AssertionError)
 
 
 @dataclass
-class Channels:
-    """The filters (or neurons) of one layer, and every place where channels are coupled to them.
+class Group:
+    """Layers whose filters go together.
 
-    Grouped convolutions split them into equal blocks; as many must go from each, since the
-    groups have to stay equal.
+    `units` are the numbers of those that can go, in the order of the layers' filters; `filters`
+    has the unit of each filter (or neuron) of each layer, 0 for those that stay.
     """
 
-    layer: str
-    count: int
-    blocks: int
-    pictures: bool  # and not single numbers
-    places: list[Place] = field(default_factory=list)  # the layer first, the one that reads last
-    copies: int = 1  # consecutive indices of each channel behind the places so far
-
-    @property
-    def reader(self) -> Place:
-        """The place where the next convolution or linear layer reads these channels."""
-        return self.places[-1]
+    filters: dict[str, Tensor] = field(default_factory=dict)
+    units: list[int] = field(default_factory=list)
 
 
-def read_chain(model: nn.Module) -> dict[str, Channels]:
-    """Find the layers whose filters can go, and everything that depends on each filter.
+@dataclass
+class Dependencies:
+    """What goes with what in a network.
 
-    Returns
-    -------
-    `Channels` by layer, in order, without the last layer, whose outputs are the answer.
+    `groups` by the name of their first layer. `units`: of each parameter and buffer the unit of
+    each index of each dimension. `sides`: the dimension in which weights read channels, and that
+    of what they answer. `depthwise`: weights of filters that go with the one channel they read.
+    """
+
+    groups: dict[str, Group]
+    units: dict[str, list[Labels]]
+    sides: dict[str, tuple[int, int]]
+    depthwise: set[str]
+    image: Tensor
+
+
+def read_dependencies(model: nn.Module, image_shape: tuple[int, ...] | None = None) -> Dependencies:
+    """Find the groups of layers whose filters can go, and all that goes with each filter.
+
+    Parameters
+    ----------
+    image_shape : of one image; None tries 1 x 28 x 28, then what the first layer could read
+
+    Raises
+    ------
+    TypeError, ValueError
+        The network reads no such image, or none of its filters can go.
+    """
+    probe = copy.deepcopy(given.plain_weights(model)).cpu().float().eval().requires_grad_(False)
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)  # it would hide what attention consists of
+    try:
+        image = _fitting_image(probe, image_shape)
+        with torch.no_grad(), _Reader(probe) as reader:
+            answers = probe(image)
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+    reader.stay(tree_leaves(answers), "the network's answer")
+    root, units = reader.roots(), {}
+    for name, tensor in reader.tensors.items():
+        units[name] = [root[labels] for labels in tensor.labels]
+    groups: dict[str, Group] = {}
+    for weight, (_, answers) in reader.sides.items():
+        _join(groups, weight.removesuffix(".weight"), units[weight][answers])
+    if not groups:
+        raise ValueError(
+            f"This {type(model).__name__} has no filter to remove: all its channels reach what "
+            f"cannot follow when they go ({', '.join(dict.fromkeys(reader.reasons))})."
+        )
+    return Dependencies(groups, units, reader.sides, reader.depthwise, image)
+
+
+def remove_units(model: nn.Module, dependencies: Dependencies, gone: list[int]) -> nn.Module:
+    """Return a copy of a network without some units, tried on one random image.
 
     Raises
     ------
     ValueError
-        The network is no plain chain, or a layer cannot follow (the message names it), or no
-        filter can go.
+        What is left fails, or answers something else than the whole network would if nobody read
+        the channels that went: its forward counts on their number.
     """
-    leaves = list(_leaves(given.plain_weights(model)))
-    _refuse_sharing(leaves)
-    chains: dict[str, Channels] = {}
-    current, flat, obstacle = None, False, None
-    for name, layer in leaves:
-        if isinstance(layer, nn.Flatten) and (layer.start_dim, layer.end_dim) == (1, -1):
-            flat = True
-        elif isinstance(layer, Mixer):
-            if obstacle is not None:
-                _refuse(*obstacle, "cannot follow when filters go")
-            depthwise = current is not None and _is_depthwise(layer)
-            if current is not None:
-                _attach_reader(current, name, layer, flat)
-            if not depthwise:  # whose filters are those of its inputs
-                flat = isinstance(layer, nn.Linear)
-                current = Channels(name, len(layer.weight), getattr(layer, "groups", 1), not flat)
-                current.places.append(Place(name, "outputs"))
-                chains[name] = current
-        elif current is None:
-            continue  # what is done to the image stays as it is
-        elif isinstance(layer, ONE_FOR_EACH_CHANNEL):
-            size = getattr(layer, "num_features", 0) or layer.num_parameters
-            if size > 1 or not isinstance(layer, nn.PReLU):  # PReLU may have one for all
-                _attach(current, name, layer, "values", size, flat)
-        elif not isinstance(layer, SAME_FOR_EVERY_CHANNEL):
-            obstacle = (name, layer)  # unless it stands behind the last layer, where all stay
-    if len(chains) < 2:
+    lost = torch.tensor(gone, dtype=torch.int64)
+    slim = cut(copy.deepcopy(model), dependencies, lost)
+    if not gone:
+        return slim
+    whole, left = (copy.deepcopy(net).cpu().float().eval() for net in (model, slim))
+    for name, (reads, _) in dependencies.sides.items():
+        silent = torch.isin(dependencies.units[name][reads], lost)
+        whole.get_parameter(name).data.transpose(0, reads)[silent] = 0
+    image = torch.randn(dependencies.image.shape, generator=torch.Generator().manual_seed(0))
+    problem = None
+    try:
+        with torch.no_grad():
+            pairs = zip(tree_leaves(left(image)), tree_leaves(whole(image)), strict=True)
+            if not all(
+                torch.allclose(a, b, 1e-3, 1e-3 * float(b.abs().max()), True) for a, b in pairs
+            ):
+                problem = "answers something else than it should"
+    except BROKEN as error:
+        problem = f"fails{_line(error)}: {str(error).strip().splitlines()[0]}"
+    if problem:
         raise ValueError(
-            f"This {type(model).__name__} has one layer with weights, or none: the last layer "
-            "keeps all its outputs, so there is no filter to remove."
+            f"Without these filters this {type(model).__name__} {problem}. Does its forward hold "
+            "a number of channels or features? Let it ask, as with flatten(1) or x.shape[1]."
         )
-    return {name: channels for name, channels in chains.items() if channels is not current}
+    return slim
 
 
-def cut(model: nn.Module, channels: Channels, kept: Tensor) -> None:
-    """Leave only some filters of a layer in a network, in place, everywhere they reach.
+def cut(model: nn.Module, dependencies: Dependencies, lost: Tensor) -> nn.Module:
+    """Take units out of a network, in place."""
+    done: dict[int, Tensor] = {}  # so that what is shared stays shared
+    for path, layer in model.named_modules():
+        for own, before in [*layer._parameters.items(), *layer._buffers.items()]:
+            name = f"{path}.{own}".lstrip(".")
+            if before is None or (id(before) not in done and name not in dependencies.units):
+                continue
+            if id(before) not in done:
+                after = before.detach()
+                for dim, units in enumerate(dependencies.units[name]):
+                    stay = (~torch.isin(units, lost)).nonzero().flatten()
+                    after = after.index_select(dim, stay.to(after.device))
+                trained = isinstance(before, nn.Parameter)
+                done[id(before)] = nn.Parameter(after, before.requires_grad) if trained else after
+            if name in dependencies.depthwise:
+                layer.groups = layer.groups * len(done[id(before)]) // len(before)
+            setattr(layer, own, done[id(before)])
+        _resize(layer)
+    return model
 
-    Parameters
-    ----------
-    kept : indices of the filters that stay, rising; as many in each block
+
+def _resize(layer: nn.Module) -> None:
+    """Make true again what a layer says of its size, after its tensors have shrunk."""
+    if isinstance(layer, nn.modules.conv._ConvNd):
+        answers, reads = layer.weight.shape[:2]
+        if layer.transposed:
+            answers, reads = reads * layer.groups, answers // layer.groups
+        layer.in_channels, layer.out_channels = reads * layer.groups, answers
+    elif isinstance(layer, nn.Linear):
+        layer.out_features, layer.in_features = layer.weight.shape
+    elif isinstance(layer, nn.GroupNorm) and layer.affine:
+        layer.num_groups = layer.num_groups * len(layer.weight) // layer.num_channels
+        layer.num_channels = len(layer.weight)
+    elif isinstance(layer, nn.PReLU):
+        layer.num_parameters = len(layer.weight)
+    elif hasattr(layer, "num_features"):
+        sizes = [len(t) for t in (layer.weight, layer.running_mean) if t is not None]
+        layer.num_features = sizes[0] if sizes else layer.num_features
+
+
+def _join(groups: dict[str, Group], layer: str, filters: Tensor) -> None:
+    """Add a layer to the groups: to those whose units it has, which become one, or as a new one."""
+    units = [unit for unit in dict.fromkeys(filters.tolist()) if unit]
+    met = [name for name, group in groups.items() if not set(units).isdisjoint(group.units)]
+    if not units:
+        return
+    first, *others = met or [layer]
+    group = groups.setdefault(first, Group())
+    for other in (groups.pop(name) for name in others):
+        group.filters |= other.filters
+        units = other.units + units
+    group.filters[layer] = filters
+    group.units = list(dict.fromkeys(group.units + units))
+
+
+def _fitting_image(model: nn.Module, image_shape: tuple[int, ...] | None) -> Tensor:
+    """Return a blank image that a network reads."""
+    shapes = [(1, 28, 28)] if image_shape is None else [given.shape(image_shape)]
+    first = next((m for m in model.modules() if isinstance(m, given.WEIGHTED)), None)
+    if image_shape is None and isinstance(first, nn.Linear):
+        shapes.append((first.in_features,))
+    elif image_shape is None and first is not None:
+        shapes += [(first.in_channels, *[side] * len(first.kernel_size)) for side in SIDES]
+    problem = None
+    for shape in shapes:
+        image = torch.zeros(1, *shape)
+        try:
+            with torch.no_grad():
+                model(image)
+            return image
+        except BROKEN as error:
+            problem = problem or error
+    raise ValueError(
+        f"image_shape={shapes[0]} does not fit this {type(model).__name__}: it "
+        f"fails{_line(problem)}: {str(problem).strip().splitlines()[0]}"
+    ) from problem
+
+
+def _line(error: Exception) -> str:
+    """Say in which line of the reader's own code something failed."""
+    lines = traceback.extract_tb(error.__traceback__)
+    own = [e for e in lines if "/torch/" not in e.filename and e.filename != __file__]
+    return f' in line {own[-1].lineno}, "{own[-1].line}"' if own else ""
+
+
+def _labels(tensor: Tensor) -> list[Labels]:
+    return getattr(tensor, "labels", None) or [None] * tensor.dim()
+
+
+class _Reader(TorchDispatchMode):
+    """Follows labels through the basic operations that a forward pass consists of.
+
+    Labels are numbers from 1; one that is tied to 0 stays, as what is tied to None.
     """
-    for place in channels.places:
-        layer = model.get_submodule(place.layer)
-        CUTS[place.side](layer, _spread(kept, place.copies))
 
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.count, self.ties = 1, [torch.zeros(2, 1, dtype=torch.int64)]
+        self.sides: dict[str, tuple[int, int]] = {}
+        self.depthwise: set[str] = set()
+        self.reasons: list[str] = []
+        self.names = {id(layer): name for name, layer in model.named_modules()}
+        self.tensors = dict(model.named_parameters()) | dict(model.named_buffers())
+        for name, tensor in self.tensors.items():
+            tensor.source, tensor.labels = name, []
+            for size in tensor.shape:
+                tensor.labels.append(torch.arange(self.count, self.count + size))
+                self.count += size
 
-def _leaves(model: nn.Module, path: tuple[str, ...] = ()) -> Iterator[tuple[str, nn.Module]]:
-    """Yield the layers by name in the order in which they run."""
-    if isinstance(model, nn.Sequential) and type(model).forward is nn.Sequential.forward:
-        for name, child in model._modules.items():
-            yield from _leaves(child, (*path, name))
-    elif not path:
-        _refuse("the network", model, "is no nn.Sequential, so the order of its layers is unknown")
-    else:
-        yield ".".join(path), model
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        results = function(*args, **(kwargs or {}))
+        result = results[0] if isinstance(results, tuple) else results
+        tensors = [t for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)]
+        name = function.overloadpacket.__name__.strip("_")  # add_ is as add
+        pointwise = torch.Tag.pointwise in function.tags and name != "copy"
+        if not any(labels is not None for tensor in tensors for labels in _labels(tensor)):
+            pass
+        elif rule := getattr(self, f"on_{name}", None):
+            rule(result, *args)
+        elif name in MOVERS or (function.is_view and name != "as_strided"):
+            self.on_move(result, function, *args, **(kwargs or {}))
+        elif pointwise or name in POINTWISE:
+            self.on_pointwise(result, tensors)
+        elif EACH_CHANNEL.search(name) and not any(
+            each is not None for each in _labels(args[0])[2:]
+        ):
+            result.labels = [*_labels(args[0])[:2], *[None] * (result.dim() - 2)]
+        else:
+            self.stay(tensors, name)
+        return results
 
+    def tie(self, *labels: Labels) -> Labels:
+        """Let channels go together that meet; those that meet None stay."""
+        known = [each for each in labels if each is not None]
+        stay = len(known) < len(labels)
+        if known and stay:
+            known.append(torch.zeros_like(known[0]))
+        for each in known[1:]:
+            self.ties.append(torch.stack([known[0], each]))
+        return None if stay or not known else known[0]
 
-def _is_depthwise(layer: nn.Module) -> bool:
-    return isinstance(layer, nn.Conv2d) and 1 < layer.groups == layer.in_channels
+    def stay(self, values: list, reason: str) -> None:
+        """Let all channels of some tensors stay."""
+        for tensor in (value for value in values if isinstance(value, Tensor)):
+            for labels in _labels(tensor):
+                self.tie(labels, None)
+        frame, place = sys._getframe(1), ""
+        while frame and not place:
+            layer = frame.f_locals.get("self") if frame.f_code.co_name == "forward" else None
+            place = self.names.get(id(layer), "") and f" in {self.names[id(layer)]}"
+            frame = frame.f_back
+        self.reasons.append(reason + place)
 
+    def roots(self) -> Tensor:
+        """Return the unit of each label, 0 for those that stay."""
+        from scipy.sparse import coo_matrix
+        from scipy.sparse.csgraph import connected_components
 
-def _attach_reader(channels: Channels, name: str, layer: Mixer, flat: bool) -> None:
-    """Note that this convolution or linear layer reads the channels."""
-    if isinstance(layer, nn.Linear):
-        if not flat:
-            _refuse(name, layer, "reads pictures; an nn.Flatten() belongs before it")
-        _attach(channels, name, layer, "inputs", layer.in_features, flat)
-    elif _is_depthwise(layer):
-        _attach(channels, name, layer, "both", layer.in_channels, flat)
-        channels.copies *= layer.out_channels // layer.in_channels
-    else:
-        if channels.count % layer.groups:
-            _refuse(name, layer, f"splits single channels of {channels.layer} between its groups")
-        channels.blocks = math.lcm(channels.blocks, layer.groups)
-        _attach(channels, name, layer, "inputs", layer.in_channels, flat)
+        one, other = torch.cat(self.ties, 1).numpy()
+        graph = coo_matrix((one >= 0, (one, other)), shape=(self.count, self.count))
+        unit = torch.from_numpy(connected_components(graph, directed=False)[1]).long()
+        return torch.where(unit == unit[0], 0, unit + 1)
 
+    # What each kind of operation ties, and the labels of its result.
 
-def _attach(
-    channels: Channels, name: str, layer: nn.Module, side: str, size: int, flat: bool
-) -> None:
-    """Note that the channels reach this layer, which has so many indices for them."""
-    if flat and channels.pictures and size % channels.count == 0:
-        channels.copies = size // channels.count  # each pixel behind Flatten is one
-    if size != channels.count * channels.copies:
-        given = channels.count * channels.copies
-        _refuse(name, layer, f"expects {size} inputs, but {channels.layer} gives {given}")
-    channels.places.append(Place(name, side, channels.copies))
+    def on_pointwise(self, result: Tensor, tensors: list[Tensor]) -> None:
+        found = []
+        for dim in range(-result.dim(), 0):
+            here = [(_labels(t)[dim], t.shape[dim]) for t in tensors if t.dim() >= -dim]
+            for labels, size in here:
+                if size != result.shape[dim]:  # it meets all channels
+                    self.tie(labels, None)
+            if result.shape[dim] == 1:  # the only channel of its layer: it stays anyway
+                here = [(labels, size) for labels, size in here if labels is not None]
+            found.append(self.tie(*(each for each, size in here if size == result.shape[dim])))
+        result.labels = found
 
+    def on_move(self, results: Tensor | list, function, source: Tensor, *args, **kwargs) -> None:
+        results = results if isinstance(results, list) else [results]
+        for result in results:
+            result.labels, result.source = [None] * result.dim(), getattr(source, "source", None)
+        for dim, labels in enumerate(_labels(source)):
+            if labels is None:
+                continue
+            shape = [-1 if place == dim else 1 for place in range(source.dim())]
+            moved = function(labels.view(shape).expand(source.shape).contiguous(), *args, **kwargs)
+            moved = moved if isinstance(moved, list) else [moved]
+            found = []
+            for result, part in zip(results, moved, strict=True):
+                places = [p for p, n in enumerate(part.shape) if n > 1 and part.diff(dim=p).any()]
+                if not places and function is torch.ops.aten.t.default:
+                    places = [1 - dim]  # the only filter of a layer
+                # Slots of a block are tied, but for pixel_shuffle, which takes blocks apart.
+                keep = part.dim() - 3 if "pixel" in str(function) else (places or [0])[-1]
+                slots = part.movedim(keep, 0).reshape(part.shape[keep], -1)
+                if len(places) > 1:
+                    self.tie(slots[:, :1].expand_as(slots).flatten(), slots.flatten())
+                found.append(slots[:, 0] if places else None)
+                if places:
+                    result.labels[keep] = slots[:, 0]
+            few = len(moved) > 1 or moved[0].numel() < source.numel()
+            if few and any(len(part.unique()) < len(labels.unique()) for part in moved):
+                # Halves go on if they are equal: their slots are tied.
+                halves = len({part.shape for part in moved}) == 1 < len(moved)
+                self.tie(*found) if halves and None not in found else self.tie(labels, None)
 
-def _refuse_sharing(leaves: list[tuple[str, nn.Module]]) -> None:
-    """Refuse a layer, or a tensor, that is used twice: cut for one place, it fits no other."""
-    users: dict[int, str] = {}
-    for name, layer in leaves:
-        for tensor in (*layer.parameters(), *layer.buffers()):
-            if id(tensor) in users:
-                _refuse(name, layer, f"shares its weights with {users[id(tensor)]}")
-            users[id(tensor)] = name
+    def on_cat(self, result: Tensor, tensors: list[Tensor], dim: int = 0) -> None:
+        found = []
+        for place in range(result.dim()):
+            here = [_labels(tensor)[place] for tensor in tensors]
+            if place == dim % result.dim() and any(labels is not None for labels in here):
+                zeros = [torch.zeros(t.shape[place], dtype=torch.int64) for t in tensors]
+                here = [
+                    z if labels is None else labels for labels, z in zip(here, zeros, strict=True)
+                ]
+                found.append(torch.cat(here))
+            else:
+                found.append(self.tie(*here))
+        result.labels = found
 
+    def on_constant_pad_nd(self, result: Tensor, source: Tensor, pads: list[int], *_) -> None:
+        result.labels = []
+        for place, labels in enumerate(reversed(_labels(source))):  # pads begin with the last
+            pair = pads[2 * place : 2 * place + 2] or [0, 0]
+            if min(pair) < 0:
+                labels = self.tie(labels, None)
+            result.labels.insert(0, labels if labels is None else F.pad(labels, pair))
 
-def _refuse(name: str, layer: nn.Module, reason: str) -> NoReturn:
-    raise ValueError(f"{name} ({type(layer).__name__}) {reason}. {ELSEWHERE}")
+    def on_mean(self, result: Tensor, source: Tensor, dims: list[int] = (), keep=False, *_) -> None:
+        gone = {dim % source.dim() for dim in dims or range(source.dim())}
+        result.labels = []
+        for dim, labels in enumerate(_labels(source)):
+            if dim not in gone:
+                result.labels.append(labels)
+            else:
+                self.tie(labels, None)
+                result.labels += [None] * keep
 
+    on_sum = on_amax = on_amin = on_mean
 
-def _spread(indices: Tensor, copies: int) -> Tensor:
-    """Return the indices of all copies: of channel c, c * copies and those behind it.
+    def on_native_batch_norm(self, result: Tensor, source: Tensor, *vectors) -> None:
+        result.labels = _labels(source).copy()
+        own = [_labels(v)[0] for v in vectors if isinstance(v, Tensor)]
+        result.labels[1] = self.tie(result.labels[1], *own)
 
-    >>> _spread(torch.tensor([0, 2]), 3)
-    tensor([0, 1, 2, 6, 7, 8])
-    """
-    return (indices[:, None] * copies + torch.arange(copies)).flatten()
+    def on_native_group_norm(self, result, source, weight, bias, *sizes) -> None:
+        self.on_native_batch_norm(result, source, weight, bias)
+        if (labels := result.labels[1]) is not None:
+            blocks = labels.view(sizes[3], -1)  # a group of channels goes as a whole
+            self.tie(blocks[:, :1].expand_as(blocks).flatten(), labels)
 
+    def on_convolution(self, result, source, weight, bias, *how) -> None:
+        transposed, groups = how[3], how[5]
+        given, read = _labels(source)[1], _labels(weight)[0 if transposed else 1]
+        answered = _labels(weight)[1 if transposed else 0]
+        sides = self.sides_of(weight, read, answered)
+        if not sides or (transposed and groups > 1):
+            return self.stay([source, weight, bias], "an unusual convolution")
+        if groups > 1 and len(read) == 1 and given is not None:
+            self.depthwise.add(weight.source)
+            self.tie(given.repeat_interleave(len(answered) // groups), answered)
+        else:
+            self.sides[weight.source] = sides
+            for block in [None] if given is None else given.view(groups, -1):
+                self.tie(block, read)
+            for block in answered.view(groups, -1)[1:]:  # slots, since groups stay equal
+                self.tie(answered.view(groups, -1)[0], block)
+        if bias is not None:
+            self.tie(answered, _labels(bias)[0])
+        result.labels = [None, answered, *[None] * (result.dim() - 2)]
 
-def _cut_outputs(layer: Mixer, kept: Tensor) -> None:
-    _take(layer, "weight", kept)
-    _take(layer, "bias", kept)
-    setattr(layer, "out_features" if isinstance(layer, nn.Linear) else "out_channels", len(kept))
+    def on_mm(self, result: Tensor, *operands: Tensor) -> None:
+        *bias, left, right = operands
+        found = [(right, left, -2), (left, right, -1)]  # weights, what they read, by which side
+        weight, other, side = found[0 if getattr(right, "source", None) else 1]
+        read, answered = _labels(weight)[side], _labels(weight)[-3 - side]
+        sides = self.sides_of(weight, read, answered)
+        if not sides:  # a product of channels, as in attention, or with a part of a weight
+            return self.stay(list(operands), "a product")
+        self.sides[weight.source] = sides
+        self.tie(_labels(other)[-3 - side], read)
+        result.labels = [*_labels(left)[:-1], _labels(right)[-1]]
+        for vector in bias:
+            result.labels[-1] = self.tie(result.labels[-1], _labels(vector)[-1])
 
+    def sides_of(self, weight: Tensor, *labels: Labels) -> tuple[int, ...] | None:
+        """Return on which dimensions of a parameter these labels are, if it has them."""
+        own = self.tensors[weight.source].labels if getattr(weight, "source", None) else []
+        found = [d for each in labels for d, its in enumerate(own)
+                 if each is not None and torch.equal(its, each)]  # fmt: skip
+        return tuple(found) if len(found) == len(labels) else None
 
-def _cut_inputs(layer: Mixer, kept: Tensor) -> None:
-    groups, weight = getattr(layer, "groups", 1), layer.weight.detach()
-    # The filters of a group count the channels of that group alone, from 0.
-    of_group = kept.to(weight.device).view(groups, -1) % weight.shape[1]
-    parts = zip(weight.chunk(groups), of_group, strict=True)
-    _replace(layer, "weight", torch.cat([part.index_select(1, some) for part, some in parts]))
-    setattr(layer, "in_features" if isinstance(layer, nn.Linear) else "in_channels", len(kept))
-
-
-def _cut_depthwise(layer: nn.Conv2d, kept: Tensor) -> None:
-    _cut_outputs(layer, _spread(kept, layer.out_channels // layer.in_channels))
-    layer.in_channels = layer.groups = len(kept)
-
-
-def _cut_values(layer: nn.Module, kept: Tensor) -> None:
-    for name in ("weight", "bias", "running_mean", "running_var"):
-        _take(layer, name, kept)
-    setattr(layer, "num_parameters" if isinstance(layer, nn.PReLU) else "num_features", len(kept))
-
-
-CUTS = {
-    "outputs": _cut_outputs,
-    "inputs": _cut_inputs,
-    "both": _cut_depthwise,
-    "values": _cut_values,
-}
-
-
-def _take(layer: nn.Module, name: str, kept: Tensor) -> None:
-    """Leave only some rows of a layer's tensor, if it has that tensor."""
-    before = getattr(layer, name, None)
-    if before is not None:
-        _replace(layer, name, before.detach().index_select(0, kept.to(before.device)))
-
-
-def _replace(layer: nn.Module, name: str, after: Tensor) -> None:
-    before = getattr(layer, name)
-    if isinstance(before, nn.Parameter):
-        after = nn.Parameter(after, before.requires_grad)
-    setattr(layer, name, after)
+    on_addmm = on_bmm = on_mm

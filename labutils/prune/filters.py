@@ -13,8 +13,8 @@ from labutils.base import given
 from labutils.base.digits import Split
 from labutils.cost.macs import count_macs
 from labutils.cost.sizes import dense_bytes
-from labutils.prune.dependencies import Channels, cut, read_chain
-from labutils.prune.readings import gram_matrix
+from labutils.prune.dependencies import Dependencies, read_dependencies, remove_units
+from labutils.prune.readings import gram_matrix, readable_layers
 from labutils.prune.surgeon import greedy_errors, inverse
 
 Scores = dict[str, Tensor]
@@ -33,63 +33,61 @@ def prune_filters(
     budget: Mapping[str, float] | None = None,
     calibration: Split | None = None,
     seed: int = 0,
-    image_shape: tuple[int, ...] = (1, 28, 28),
+    image_shape: tuple[int, ...] | None = None,
 ) -> nn.Module:
     """Return a smaller network: without the filters and neurons that count least.
 
     What depends on a removed filter goes with it: its bias, its BatchNorm statistics, its
-    slice of the next layer's weights. The last layer keeps all its outputs, every other
-    layer at least one. The filters that stay keep their order and their weights.
+    slice of the next layer's weights, the filters of other layers that its output is added to
+    (see `channel_groups`). The last layer keeps all its outputs, every other layer at least
+    one. The filters that stay keep their order and their weights.
 
     Parameters
     ----------
-    model : a chain of layers (nn.Sequential), trained; left as it was
+    model : any network, trained; left as it was
     amount : fraction of the filters to remove, in [0, 1]: of n, ``round(amount * n)`` go; or
-        a dictionary from layer to fraction, layers not named staying whole
+        a dictionary from layer to fraction, layers not named staying whole. Layers whose filters
+        go together count as one, under the name of the first.
     criterion : which filters count least, see `filter_scores`
     scope : ``"layer"`` removes the same share of each layer (Li et al. 2016); ``"global"``
         ranks the filters of all layers together, each by its score over its layer's mean
     budget : instead of an amount: what the network may cost at most, as ``{"macs": 300_000}``,
         ``{"bytes": 100_000}``, or both; as few filters go as that takes
     calibration, seed : for the criteria that ask for them
-    image_shape : of one image, to count MACs
+    image_shape : of one image; None tries 1 x 28 x 28, then what the first layer could read
 
     Raises
     ------
     TypeError, ValueError
         An amount outside [0, 1]; an unknown criterion, scope or layer; a budget that cannot
-        be met; weights that are not finite; a network that is no chain (the layer is named).
+        be met; weights that are not finite; a network whose forward pass does not follow (the
+        line is named).
     """
     given.choice(scope, "scope", ("layer", "global"))
-    found = filter_scores(model, criterion, calibration=calibration, seed=seed)
-    scores = {name: score.cpu().double() for name, score in found.items()}
-    if budget is not None:
-        if amount is not None:
-            raise ValueError("Give either an amount or a budget: each decides how much goes.")
-        again = partial(prune_filters, model, criterion=lambda n, _: scores[n], scope=scope)
-        return _within(budget, again, image_shape, filters=sum(map(len, scores.values())))
-    chains = read_chain(model)
-    ranked = {name: _best_first(scores[name], chains[name].blocks) for name in chains}
-    if scope == "global" and not isinstance(amount, Mapping):
-        left = _left_globally(scores, ranked, given.amount(amount))
-    else:
-        slots = {name: order.shape[1] for name, order in ranked.items()}
-        shares = given.shares(amount, chains)
-        left = {name: max(1, slots[name] - round(shares[name] * slots[name])) for name in slots}
-    slim = copy.deepcopy(model)
-    for name, channels in chains.items():
-        keep = ranked[name][:, : left[name]].flatten().sort().values
-        cut(slim, channels, keep)
-    return slim
+    found = read_dependencies(model, image_shape)
+    scores = _scores(model, found, criterion, calibration, seed)
+    if budget is None:
+        return _pruned(model, found, scores, scope, amount)
+    if amount is not None:
+        raise ValueError("Give either an amount or a budget: each decides how much goes.")
+    again = partial(_pruned, model, found, scores, scope)
+    return _within(budget, again, tuple(found.image.shape[1:]), sum(map(len, scores.values())))
 
 
-def keep_filters(model: nn.Module, kept: Mapping[str, Iterable[int]]) -> nn.Module:
+def keep_filters(
+    model: nn.Module,
+    kept: Mapping[str, Iterable[int]],
+    *,
+    image_shape: tuple[int, ...] | None = None,
+) -> nn.Module:
     """Return a smaller network that has only these filters of the layers named.
 
     Parameters
     ----------
-    model : a chain of layers; left as it was
-    kept : from layer to the indices of the filters that stay; layers not named stay whole
+    model : any network; left as it was
+    kept : from layer to the indices of the filters that stay. Layers not named stay whole, but
+        for filters that go together with those that go.
+    image_shape : as for `prune_filters`
 
     >>> model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
     >>> keep_filters(model, {"0": [0, 2]})
@@ -99,17 +97,22 @@ def keep_filters(model: nn.Module, kept: Mapping[str, Iterable[int]]) -> nn.Modu
       (2): Linear(in_features=2, out_features=2, bias=True)
     )
     """
-    chains = read_chain(model)
+    found = read_dependencies(model, image_shape)
     if not isinstance(kept, Mapping):
         raise TypeError(
             f"kept={kept!r}: give the filters to keep by layer, as {{'conv1': [0, 2]}}."
         )
-    given.layer_amounts(dict.fromkeys(kept, 0), chains, "kept")
-    chosen = {name: _check_kept(chains[name], indices) for name, indices in kept.items()}
-    slim = copy.deepcopy(model)
-    for name, keep in chosen.items():
-        cut(slim, chains[name], keep)
-    return slim
+    layers = {n: units for group in found.groups.values() for n, units in group.filters.items()}
+    given.layer_amounts(dict.fromkeys(kept, 0), layers, "kept")
+    gone = set()
+    for name, indices in kept.items():
+        gone |= _units_gone(name, layers[name].tolist(), indices)
+    for name, units in layers.items():
+        if gone.issuperset(units.tolist()):
+            raise ValueError(
+                f"kept={kept!r:.60}: of {name}, which goes with them, nothing is left."
+            )
+    return remove_units(model, found, sorted(gone))
 
 
 def filter_scores(
@@ -118,8 +121,11 @@ def filter_scores(
     *,
     calibration: Split | None = None,
     seed: int = 0,
+    image_shape: tuple[int, ...] | None = None,
 ) -> Scores:
     """Score every filter and neuron that can go; those with low scores go first.
+
+    Filters of several layers that go together have one score, the sum of theirs.
 
     Parameters
     ----------
@@ -140,57 +146,92 @@ def filter_scores(
     calibration : training images, some hundreds; for "activation", "obs" and (with its labels)
         "taylor"
     seed : of "random"
+    image_shape : as for `prune_filters`
 
     Returns
     -------
-    From layer to its scores, one for each filter.
+    From layer to its scores, one for each filter; from the first layer, where several go together.
     """
-    generator = torch.Generator().manual_seed(given.seed(seed))
+    return _scores(model, read_dependencies(model, image_shape), criterion, calibration, seed)
+
+
+def _scores(
+    model: nn.Module,
+    found: Dependencies,
+    criterion: Criterion,
+    calibration: Split | None,
+    seed: int,
+) -> Scores:
+    """Score the units of each group; those of several layers are added up."""
     if calibration is not None or criterion in BY_IMAGES:
         given.calibration(calibration, f"criterion={criterion!r}")
-    chains = read_chain(model)
-    layers = {name: model.get_submodule(name) for name in chains}
-    # As single precision: half has too few digits to add up in.
-    weights = {n: given.finite(layer.weight, f"{n}.weight").float() for n, layer in layers.items()}
-    if callable(criterion):
-        return {n: _check_scores(n, layer, criterion(n, layer)) for n, layer in layers.items()}
-    given.choice(criterion, "criterion", ("l1", "l2", "random", *BY_IMAGES))
-    if criterion == "obs":
-        return {name: _scores_by_errors(model, chains[name], calibration) for name in chains}
-    if criterion == "l1":
-        return {name: weight.flatten(1).abs().sum(1) for name, weight in weights.items()}
+    if not callable(criterion):
+        given.choice(criterion, "criterion", ("l1", "l2", "random", *BY_IMAGES))
+    generator = torch.Generator().manual_seed(given.seed(seed))
+    by_unit = torch.zeros(1 + max(max(group.units) for group in found.groups.values()))
+    layers = dict(model.named_modules())
+    for group in found.groups.values():
+        for name, units in group.filters.items():
+            weight = f"{name}.weight" if f"{name}.weight" in found.sides else name
+            filters = given.finite(model.get_parameter(weight), weight)
+            # As single precision: half has too few digits to add up in.
+            filters = filters.movedim(found.sides[weight][1], 0).flatten(1).float()
+            if callable(criterion):
+                score = _check_scores(name, units, criterion(name, layers.get(name, filters)))
+            elif criterion == "random":
+                score = torch.rand(len(units), generator=generator, dtype=torch.float64)
+            else:
+                score = filters.abs().sum(1) if criterion == "l1" else filters.square().sum(1)
+            by_unit.index_add_(0, units, score.cpu().float())
     if criterion == "l2":
-        return {name: weight.flatten(1).square().sum(1).sqrt() for name, weight in weights.items()}
-    if criterion == "random":
-        draw = partial(torch.rand, generator=generator, dtype=torch.float64)
-        return {name: draw(len(weight)) for name, weight in weights.items()}
-    return _scores_by_images(model, chains, criterion, calibration)
+        by_unit = by_unit.sqrt()
+    elif criterion == "obs":
+        by_unit = _by_errors(model, found, calibration, torch.zeros_like(by_unit))
+    elif criterion in BY_IMAGES:
+        by_unit = _by_images(model, found, criterion, calibration, torch.zeros_like(by_unit))
+    return {name: by_unit[group.units] for name, group in found.groups.items()}
 
 
-def _best_first(scores: Tensor, blocks: int) -> Tensor:
-    """Rank the filters of each block of a layer: their indices, blocks x filters of a block.
+def _pruned(
+    model: nn.Module,
+    found: Dependencies,
+    scores: Scores,
+    scope: str,
+    amount: float | Mapping[str, float] | None,
+) -> nn.Module:
+    """Return a network without the units that have the lowest scores."""
+    ranked: dict[str, list[tuple[float, int]]] = {}  # units with their scores; the last go first
+    least: dict[str, int] = {}
+    for name, group in found.groups.items():
+        order = scores[name].double().argsort(descending=True, stable=True).tolist()
+        best = [group.units[place] for place in order]
+        # No layer of the group may end up empty, so the best unit of each stays.
+        own = [{*units.tolist()} for units in group.filters.values()]
+        first = {next(unit for unit in best if unit in units) for units in own}
+        values = dict(zip(group.units, scores[name].tolist(), strict=True))
+        best.sort(key=lambda unit: unit not in first)
+        ranked[name], least[name] = [(values[unit], unit) for unit in best], len(first)
+    if scope == "global" and not isinstance(amount, Mapping):
+        left = _left_globally(ranked, least, given.amount(amount))
+    else:
+        shares = given.shares(amount, found.groups)
+        left = {n: max(least[n], len(u) - round(shares[n] * len(u))) for n, u in ranked.items()}
+    gone = [unit for name, units in ranked.items() for _, unit in units[left[name] :]]
+    return remove_units(model, found, gone)
 
-    Grouped convolutions have several blocks, which must stay equal: what goes is a *slot*, one
-    filter of each. Of equals the later ones go first.
-    """
-    by_block = scores.view(blocks, -1)
-    starts = torch.arange(0, len(scores), by_block.shape[1])
-    return by_block.argsort(dim=1, descending=True, stable=True) + starts[:, None]
 
-
-def _left_globally(scores: Scores, ranked: dict[str, Tensor], amount: float) -> dict[str, int]:
-    """Say how many slots stay if the lowest go wherever they are, but the first of no layer."""
-    slots = []
-    for name, order in ranked.items():
-        values = scores[name][order].mean(0) / (scores[name].abs().mean() or 1)
-        slots += [(value, name) for value in values[1:].tolist()]
-    left = {name: order.shape[1] for name, order in ranked.items()}
-    wanted = round(amount * sum(map(len, scores.values())))
-    # Of equals the later one goes first, so that each layer loses its slots from the end.
-    for _, name in sorted(reversed(slots), key=operator.itemgetter(0)):
-        wanted -= len(ranked[name])
-        if wanted < 0:
-            break
+def _left_globally(
+    ranked: dict[str, list[tuple[float, int]]], least: dict[str, int], amount: float
+) -> dict[str, int]:
+    """Say how many units stay if the lowest go wherever they are, but the first of no layer."""
+    lowest = []
+    for name, units in ranked.items():
+        mean = sum(abs(value) for value, _ in units) / len(units) or 1
+        lowest += [(value / mean, name) for value, _ in units[least[name] :]]
+    left = {name: len(units) for name, units in ranked.items()}
+    wanted = round(amount * sum(left.values()))
+    # Of equals the later one goes first, so that each layer loses its units from the end.
+    for _, name in sorted(reversed(lowest), key=operator.itemgetter(0))[:wanted]:
         left[name] -= 1
     return left
 
@@ -231,18 +272,17 @@ def _within(
 
 
 @torch.enable_grad()
-def _scores_by_images(
-    model: nn.Module, chains: dict[str, Channels], criterion: str, calibration: Split
-) -> Scores:
-    """Average over the images what the next layer gets, or what the loss would be without it."""
+def _by_images(
+    model: nn.Module, found: Dependencies, criterion: str, calibration: Split, by_unit: Tensor
+) -> Tensor:
+    """Average over the images what is read of each unit, or what the loss would be without it."""
     probe = copy.deepcopy(model).eval().float()
-    first = next(probe.parameters())
-    read: dict[str, Tensor] = {}
-    for name, channels in chains.items():
-        probe.get_submodule(channels.reader.layer).register_forward_pre_hook(
+    first, read = next(probe.parameters()), {}
+    readers = _readers(model, found)
+    for name in readers:
+        probe.get_submodule(name).register_forward_pre_hook(
             lambda _layer, inputs, name=name: read.update({name: inputs[0]})
         )
-    scores = {name: torch.zeros(channels.count) for name, channels in chains.items()}
     for start in range(0, len(calibration), AT_A_TIME):
         part = calibration[start : start + AT_A_TIME]
         images = part.images.to(first).requires_grad_()  # so that gradients reach back
@@ -251,49 +291,68 @@ def _scores_by_images(
         except (RuntimeError, IndexError) as error:
             raise ValueError(f"The calibration does not fit the network: {error}") from error
         gradients = torch.autograd.grad(loss, list(read.values()))
+        effect = torch.zeros(len(part), len(by_unit))
         for (name, values), gradient in zip(read.items(), gradients, strict=True):
-            shape = (len(part), chains[name].count, -1)  # images x filters x values
-            values, gradient = values.detach().reshape(shape), gradient.reshape(shape)
-            if criterion == "activation":
-                found = values.abs().mean(2)
-            else:
-                found = (values * gradient).mean(2).abs()
-            scores[name] += found.sum(0).cpu() / len(calibration)
-    return {name: given.finite(found, f"the score of {name}") for name, found in scores.items()}
+            values = values.detach()
+            counted = values.abs() if criterion == "activation" else values * gradient
+            side = -1 if isinstance(probe.get_submodule(name), nn.Linear) else 1
+            by_channel = counted.movedim(side, 1).reshape(len(part), len(readers[name]), -1).mean(2)
+            often = readers[name].bincount()[readers[name]]  # as pixels behind Flatten
+            effect.index_add_(1, readers[name], by_channel.cpu() / often)
+        by_unit += effect.abs().sum(0) / len(calibration)
+    return given.finite(by_unit, "what the next layers read")
 
 
 @torch.no_grad()
-def _scores_by_errors(model: nn.Module, channels: Channels, calibration: Split) -> Tensor:
-    """Score each channel by the error that is left when the layer that reads it does without."""
-    name, copies = channels.reader.layer, channels.reader.copies
-    layer = model.get_submodule(name)
-    grams = gram_matrix(model, name, calibration.images)
-    weights = layer.weight.cpu().double().flatten(1).unflatten(0, (len(grams), -1))
-    size = copies * (layer.weight[0, 0].numel() if isinstance(layer, nn.Conv2d) else 1)
-    found = zip(weights, inverse(grams, DAMPING), strict=True)
-    return torch.cat([greedy_errors(*group, size) for group in found])
+def _by_errors(
+    model: nn.Module, found: Dependencies, calibration: Split, by_unit: Tensor
+) -> Tensor:
+    """Add up the errors that are left when the layers that read a unit do without."""
+    layers = readable_layers(model)
+    for name, units in _readers(model, found).items():
+        weight = layers[name].weight
+        grams = gram_matrix(model, name, calibration.images)
+        weights = weight.cpu().double().flatten(1).unflatten(0, (len(grams), -1))
+        numbers, runs = units.unique_consecutive(return_counts=True)
+        if len(runs.unique()) > 1:
+            numbers, runs = units, torch.ones(1, dtype=torch.int64)
+        size = int(runs[0]) * weight[0, 0].numel()  # columns that go together
+        pairs = zip(weights, inverse(grams, DAMPING), strict=True)
+        errors = torch.cat([greedy_errors(*pair, size) for pair in pairs])
+        by_unit.index_add_(0, numbers, errors.float())
+    return by_unit
 
 
-def _check_scores(name: str, layer: nn.Module, scores: object) -> Tensor:
+def _readers(model: nn.Module, found: Dependencies) -> dict[str, Tensor]:
+    """Return the layers that read units that can go: the unit of each channel they read."""
+    readers, layers = {}, dict(model.named_modules())
+    for weight, (reads, _) in found.sides.items():
+        name, units = weight.removesuffix(".weight"), found.units[weight][reads]
+        if name in layers and units.any():
+            readers[name] = units.repeat(getattr(layers[name], "groups", 1))
+    return readers
+
+
+def _check_scores(name: str, units: Tensor, scores: object) -> Tensor:
     """Refuse what a function of the reader's returned if it is not a score for each filter."""
-    fits = isinstance(scores, Tensor) and scores.shape == layer.weight.shape[:1]
+    fits = isinstance(scores, Tensor) and scores.shape == units.shape
     if not fits or not scores.isfinite().all():
         raise ValueError(
             f"The criterion's scores for {name} are {scores!r:.60}: it should return a tensor of "
-            f"{len(layer.weight)} finite numbers, one for each filter."
+            f"{len(units)} finite numbers, one for each filter."
         )
     return scores.detach()
 
 
-def _check_kept(channels: Channels, kept: Iterable[int]) -> Tensor:
-    """Return the indices of the filters that stay in rising order, or say what is wrong."""
-    name = f"kept[{channels.layer!r}]"
+def _units_gone(layer: str, units: list[int], kept: Iterable[int]) -> set[int]:
+    """Return the units of a layer that do not stay, or say what is wrong with those that do."""
+    name = f"kept[{layer!r}]"
     if not isinstance(kept, Iterable):
         raise TypeError(f"{name}={kept!r}: give the numbers of the filters to keep, as [0, 2].")
-    indices = sorted(given.whole(index, name, 0, channels.count - 1) for index in kept)
-    found, size = torch.tensor(indices, dtype=torch.int64), channels.count // channels.blocks
-    in_blocks = (found // size).bincount(minlength=channels.blocks)
-    if not indices or len({*indices}) < len(indices) or len(in_blocks.unique()) > 1:
-        tied = f", as many in each block of {size}" if channels.blocks > 1 else ""
-        raise ValueError(f"{name}={indices}: keep at least one filter, each once{tied}.")
-    return found
+    indices = sorted(given.whole(index, name, 0, len(units) - 1) for index in kept)
+    stay = {units[index] for index in indices}
+    together = [index for index, unit in enumerate(units) if unit in stay | {0}]
+    if not indices or indices != together:
+        more = f", with those that go together or have to stay: {together}" if indices else ""
+        raise ValueError(f"{name}={indices}: keep at least one filter, each once{more}.")
+    return {*units} - stay - {0}

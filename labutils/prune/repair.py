@@ -43,8 +43,11 @@ def repair(
     given.positive(damping, "damping")
     images = given.calibration(calibration, "repair").images
     repaired = copy.deepcopy(given.network(pruned, "pruned"))
-    layers = readable_layers(repaired)
-    rows = _rows_left(layers, readable_layers(model))
+    layers, whole = readable_layers(repaired), readable_layers(model)
+    for name in _inside_attention(model):  # runs as one operation, and loses no channels
+        layers.pop(name, None)
+        whole.pop(name, None)
+    rows = _rows_left(layers, whole)
     for name, layer in layers.items():
         gram, wanted = 0, 0
         now, before = read(repaired, name, images), answer(model, name, images)
@@ -54,6 +57,12 @@ def repair(
             gram, wanted = gram + columns @ columns.mT, wanted + answers @ columns.mT
         _refit(layer, gram, wanted, damping)
     return repaired
+
+
+def _inside_attention(model: nn.Module) -> list[str]:
+    """Return the layers that PyTorch's attention calls by their weights."""
+    found = [n for n, layer in model.named_modules() if isinstance(layer, nn.MultiheadAttention)]
+    return [f"{name}.out_proj".lstrip(".") for name in found]
 
 
 def _refit(layer: nn.Module, gram: Tensor, wanted: Tensor, damping: float) -> None:

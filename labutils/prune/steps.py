@@ -28,7 +28,7 @@ from labutils.fit.training import (
     training_steps,
     under_way,
 )
-from labutils.prune.dependencies import read_chain
+from labutils.prune.dependencies import read_dependencies
 from labutils.prune.filters import prune_filters
 from labutils.prune.weights import prune_magnitude, sparsity
 
@@ -119,11 +119,10 @@ def prune_iteratively(
 
 def _fewer_filters(original: nn.Module, current: nn.Module, amount: float) -> nn.Module:
     """Take filters out of a network until an amount of the original's is gone."""
-    chains, shares = read_chain(original), {}
-    for name, now in read_chain(current).items():
-        whole = chains[name].count // chains[name].blocks  # of grouped convolutions, of one block
-        left = max(1, whole - round(amount * whole))
-        shares[name] = 1 - left / (now.count // now.blocks)
+    whole, shares = read_dependencies(original).groups, {}
+    for name, group in read_dependencies(current).groups.items():
+        count = len(whole[name].units)
+        shares[name] = 1 - max(1, count - round(amount * count)) / len(group.units)
     return prune_filters(current, shares)
 
 

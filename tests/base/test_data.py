@@ -181,3 +181,21 @@ def test_folder_that_cannot_be_written(copy):
                 assert len(lab.load_mnist(data).test) == 10_000
         finally:
             allow(0o755)
+
+
+def test_fashion_is_read_like_the_digits_and_offline_it_says_so(copy, no_network, digits):
+    """Its files have the names and sizes of MNIST's, which stand in for them here."""
+    lab.load_mnist(copy)
+    shutil.copytree(copy / "MNIST" / "raw", copy / "FashionMNIST" / "raw")
+    for file in (copy / "FashionMNIST" / "raw").glob("*.gz"):
+        file.unlink()
+    fashion = lab.load_fashion_mnist(copy)
+    assert torch.equal(fashion.test.labels, digits.test.labels)
+    bytes_ = [digits.test.images * 0.3081 + 0.1307, fashion.test.images * 0.3530 + 0.2860]
+    assert torch.allclose(*bytes_, atol=1e-5)
+    assert no_network == []
+    cut = copy / "FashionMNIST" / "raw" / "t10k-labels-idx1-ubyte"
+    cut.write_bytes(cut.read_bytes()[:-1])
+    with pytest.raises(FileNotFoundError, match=r"could not be downloaded: .*pass root=.*Fashion"):
+        lab.load_fashion_mnist(copy)
+    assert no_network, "the real download was not even tried"

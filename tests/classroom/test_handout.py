@@ -152,7 +152,7 @@ def test_all_that_students_need_is_in_and_nothing_else(unpacked, files):
     unwanted = re.compile(r"__pycache__|\.pyc$|-ubyte$|checkpoint|/\.|\.lock$|assignment|make_")
     assert [name for name in files if unwanted.search(name)] == []
     lessons = sorted((PROJECT / "notebooks").glob("[0-9]*.ipynb"))
-    assert [path.stem[:2] for path in lessons] == [f"0{number}" for number in range(8)]
+    assert [path.stem[:2] for path in lessons] == [f"0{number}" for number in range(9)]
     package = [p for p in (PROJECT / "labutils").rglob("[!.]*.*") if p.suffix != ".pyc"]
     networks = sorted((PROJECT / "models").glob("*/*"))
     digits = sorted((PROJECT / "data").rglob("*.gz"))

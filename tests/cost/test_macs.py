@@ -60,9 +60,24 @@ def test_the_network_stays_as_it_was(model):
 
 
 def test_what_cannot_be_counted():
-    for layer in (nn.LSTM(4, 3), nn.MultiheadAttention(4, 2)):
-        with pytest.raises(ValueError, match=rf"{type(layer).__name__}, whose mult.*not counted"):
-            lab.count_macs(nn.Sequential(nn.Linear(4, 4), layer), (5, 4))
+    with pytest.raises(ValueError, match=r"LSTM, whose mult.*not counted"):
+        lab.count_macs(nn.Sequential(nn.Linear(4, 4), nn.LSTM(4, 3)), (5, 4))
+
+
+class Reads(nn.MultiheadAttention):
+    def forward(self, tokens):
+        return super().forward(tokens, tokens[..., : self.kdim], tokens[..., : self.kdim])[0]
+
+
+def test_attention_multiplies_each_token_by_its_projections():
+    for attention, weights in ((Reads(8, 2, batch_first=True), 4 * 64), (
+        Reads(8, 2, kdim=3, vdim=3, batch_first=True), 2 * 64 + 2 * 24
+    )):  # fmt: skip
+        model = nn.Sequential(attention, nn.Linear(8, 3))
+        assert lab.count_macs(model, (5, 8)) == 5 * (weights + 24)
+        table = lab.layer_table(model, (5, 8))
+        assert table["macs"].tolist() == [5 * weights, 5 * 24]
+        assert table["output"].tolist() == [(5, 8), (5, 3)]
 
 
 def test_macs_by_hand_and_by_torchs_counter():

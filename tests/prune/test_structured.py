@@ -5,6 +5,7 @@ import pytest
 import torch
 import torch.export
 import torch_pruning
+from branches import permute
 from chains import chains
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -12,29 +13,20 @@ from other_device import PretendedGPU, moved, same_tensors
 from torch import nn
 
 import labutils as lab
-from labutils.prune.dependencies import cut, read_chain
+from labutils.prune.dependencies import read_dependencies
 
 AMOUNTS = st.one_of(st.sampled_from([0, 1, 0.0, 0.5, 1.0]), st.floats(0, 1))
 NETWORKS = [lab.SimpleCNN, lab.LeNet300, lab.LeNet5]
 
 
-def draw_order(data, count, blocks, left=None):
-    """The filters of a layer in another order within their blocks, or some of them."""
-    size = count // blocks
-    return [
-        block * size + i
-        for block in range(blocks)
-        for i in data.draw(st.permutations(range(size)))[:left]
-    ]
-
-
 def draw_kept(data, chain):
-    """Some filters to keep of each layer, as many in each block."""
+    """Some filters to keep of each layer; of grouped convolutions the same of each block."""
     kept = {}
     for name, (_, _, blocks) in chain.ends.items():
         count = len(chain.model.get_submodule(name).weight)
-        left = data.draw(st.integers(1, count // blocks))
-        kept[name] = draw_order(data, count, blocks, left)
+        size = count // blocks
+        slots = data.draw(st.lists(st.integers(0, size - 1), min_size=1, unique=True))
+        kept[name] = [block * size + slot for block in range(blocks) for slot in slots]
     return kept
 
 
@@ -60,11 +52,10 @@ def test_slim_network_is_the_network_with_those_outputs_masked(chain, data):
 def test_permuting_filters_changes_no_output(chain, data):
     assume(chain.ends)
     permuted = copy.deepcopy(chain.model)
-    for name, channels in read_chain(permuted).items():
-        order = draw_order(data, channels.count, channels.blocks)
-        cut(permuted, channels, torch.tensor(order))
-        before = chain.model.get_submodule(name).weight
-        assert permuted.get_submodule(name).weight.shape == before.shape
+    found = read_dependencies(permuted)
+    for group in found.groups.values():
+        order = data.draw(st.permutations(group.units))
+        permute(permuted, found, dict(zip(group.units, order, strict=True)))
     expected = chain.model(chain.images())
     assert torch.allclose(permuted(chain.images()), expected, atol=1e-5, rtol=1e-5)
     # And the same filters go, wherever they stand.
@@ -307,52 +298,47 @@ def test_random_and_own_criteria_and_ties(model):
             lab.prune_filters(model, 0.5, lambda name, layer, wrong=wrong: wrong)
 
 
-class Residual(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.inner = nn.Conv2d(4, 4, 3, padding=1)
-
-    def forward(self, x):
-        return x + self.inner(x)
-
-
 def chain(*layers):
     return nn.Sequential(nn.Conv2d(1, 4, 3), *layers)
 
 
-def tied():
-    conv = nn.Conv2d(4, 4, 3)
-    return chain(conv, nn.ReLU(), conv, nn.Conv2d(4, 2, 3))
+class Asks(nn.Module):
+    """Behind a convolution with 8 filters: a forward pass that counts on them in some way."""
+
+    def __init__(self, between):
+        super().__init__()
+        self.conv, self.last, self.between = nn.Conv2d(1, 8, 3), nn.Linear(8, 3), between
+
+    def forward(self, images):
+        return self.last(self.between(self.conv(images)).mean((2, 3)))
 
 
-def tied_weight():
-    model = chain(nn.Conv2d(4, 4, 3), nn.Conv2d(4, 4, 3))
-    model[2].weight = model[1].weight
-    return model
+def no_number(values):
+    raise KeyError("nothing")
+
+
+NUMBER = r"hold a number of channels or features\? Let it ask, as with flatten\(1\)"
 
 
 @pytest.mark.parametrize(
     ("network", "message"),
     [
-        (Residual(), r"the network \(Residual\) is no nn\.Sequential.*Torch-Pruning"),
-        (chain(Residual(), nn.Conv2d(4, 2, 3)), r"^1 \(Residual\) cannot follow.*Torch-Pruning"),
-        (tied(), r"^3 \(Conv2d\) shares its weights with 1\..*Torch-Pruning"),
-        (tied_weight(), r"^2 \(Conv2d\) shares its weights with 1\."),
         (chain(nn.Flatten(), nn.LazyLinear(3)), "2 has no weights yet: show the network an image"),
-        (chain(nn.GroupNorm(2, 4), nn.Conv2d(4, 2, 3)), r"^1 \(GroupNorm\) cannot follow"),
+        (nn.Sequential(nn.Flatten(), nn.Linear(784, 10)), r"no filter to remove: .*the network's"),
+        (Asks(lambda v: v.softmax(1)), r"no filter .* \(softmax, the network's answer\)"),
         (
-            nn.Sequential(chain(nn.Linear(26, 5))),
-            r"^0\.1 \(Linear\) reads pictures; an nn\.Flatten\(\) belongs before it",
+            Asks(lambda v: v.reshape(-1, 8, 26, 26)),
+            rf"fails in line \d+, .*8, 26.*: shape.*{NUMBER}",
         ),
-        (chain(nn.Flatten(2), nn.Linear(676, 5)), r"^1 \(Flatten\) cannot follow"),
+        (Asks(lambda v: v / v.shape[1]), rf"answers something else than it should.*{NUMBER}"),
+        (Asks(no_number), r"\(1, 28, 28\) does not fit this Asks: it fails in line \d+, \"raise"),
         (
-            nn.Sequential(nn.Linear(28, 6), nn.Flatten(), nn.Linear(168, 5)),
-            r"^2 \(Linear\) expects 168 inputs, but 0 gives 6",
+            nn.Sequential(nn.Linear(28, 6), nn.Flatten(), nn.Linear(167, 5)),
+            r"image_shape=\(1, 28, 28\) does not fit this Sequential: it fails: .*167",
         ),
-        (nn.Sequential(nn.Flatten(), nn.Linear(784, 10)), "no filter to remove"),
     ],
 )
-def test_what_is_no_chain_is_named_and_refused(network, message):
+def test_what_cannot_follow_is_named_and_refused(network, message):
     with pytest.raises(ValueError, match=message):
         lab.prune_filters(network, 0.5)
 
@@ -410,5 +396,6 @@ def test_filters_to_keep(model):
             lab.keep_filters(model, {"conv1": kept})
     grouped = chain(nn.Conv2d(4, 4, 3, groups=2))
     assert lab.keep_filters(grouped, {"0": [3, 1]})[1].in_channels == 2
-    with pytest.raises(ValueError, match=r"kept\['0'\]=\[0, 1\].*as many in each block of 2"):
+    together = r"kept\['0'\]=\[0, 1\].*with those that go together.*: \[0, 1, 2, 3\]"
+    with pytest.raises(ValueError, match=together):
         lab.keep_filters(grouped, {"0": [0, 1]})
