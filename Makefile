@@ -70,7 +70,7 @@ pictures: .venv/test ## take the screenshots in the README again
 	cp build/screenshots/explorer.png docs/
 
 clean:       ## remove what these commands made, the environment included
-	rm -rf .venv build dist *.egg-info models/*.pth data/MNIST/raw/*-ubyte data/MNIST/*.lock
+	rm -rf .venv build dist *.egg-info models/*.pth models/*.onnx data/MNIST/raw/*-ubyte data/MNIST/*.lock
 
 # The environment: each stamp is made once and again when pyproject.toml changes.
 .venv/python:
