@@ -15,10 +15,12 @@ import re
 import sys
 import traceback
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -26,7 +28,12 @@ from labutils.base import given
 
 Labels = Tensor | None  # int64, one for each index of a dimension; None: all of it stays
 MOVERS = {"unsafe_view", "repeat", "flip", "pixel_shuffle", "pixel_unshuffle"}  # and all views
-POINTWISE = {"hardswish", "prelu_kernel"}  # those that PyTorch does not call so
+POINTWISE = {
+    "hardswish",
+    "prelu_kernel",
+    "log_sigmoid_forward",
+}  # those that PyTorch does not call so
+MADE_ANEW = re.compile("_like$|^new_")  # from the shape alone
 EACH_CHANNEL = re.compile("pool[123]d|upsample|reflection_pad|replication_pad")
 SIDES = (28, 32, 64, 96, 128, 160, 192, 224, 256, 299, *range(1, 129))  # of images to try
 BROKEN = (RuntimeError, ValueError, TypeError, LookupError, AttributeError, AssertionError)
@@ -51,12 +58,14 @@ class Dependencies:
     `groups` by the name of their first layer. `units`: of each parameter and buffer the unit of
     each index of each dimension. `sides`: the dimension in which weights read channels, and that
     of what they answer. `depthwise`: weights of filters that go with the one channel they read.
+    `probe`: the network as it was run, for an `image` that fits.
     """
 
     groups: dict[str, Group]
     units: dict[str, list[Labels]]
     sides: dict[str, tuple[int, int]]
     depthwise: set[str]
+    probe: nn.Module
     image: Tensor
 
 
@@ -81,7 +90,7 @@ def read_dependencies(model: nn.Module, image_shape: tuple[int, ...] | None = No
             answers = probe(image)
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
-    reader.stay(tree_leaves(answers), "the network's answer")
+    reader.stay(_tensors(answers), "the network's answer")
     root, units = reader.roots(), {}
     for name, tensor in reader.tensors.items():
         units[name] = [root[labels] for labels in tensor.labels]
@@ -93,7 +102,7 @@ def read_dependencies(model: nn.Module, image_shape: tuple[int, ...] | None = No
             f"This {type(model).__name__} has no filter to remove: all its channels reach what "
             f"cannot follow when they go ({', '.join(dict.fromkeys(reader.reasons))})."
         )
-    return Dependencies(groups, units, reader.sides, reader.depthwise, image)
+    return Dependencies(groups, units, reader.sides, reader.depthwise, probe, image)
 
 
 def remove_units(model: nn.Module, dependencies: Dependencies, gone: list[int]) -> nn.Module:
@@ -109,19 +118,23 @@ def remove_units(model: nn.Module, dependencies: Dependencies, gone: list[int]) 
     slim = cut(copy.deepcopy(model), dependencies, lost)
     if not gone:
         return slim
-    whole, left = (copy.deepcopy(net).cpu().float().eval() for net in (model, slim))
+    silent = {}
     for name, (reads, _) in dependencies.sides.items():
-        silent = torch.isin(dependencies.units[name][reads], lost)
-        whole.get_parameter(name).data.transpose(0, reads)[silent] = 0
-    image = torch.randn(dependencies.image.shape, generator=torch.Generator().manual_seed(0))
-    problem = None
+        columns = torch.isin(dependencies.units[name][reads], lost).nonzero().flatten()
+        silent[name] = dependencies.probe.get_parameter(name).index_fill(reads, columns, 0)
+    left = copy.deepcopy(slim).cpu().float().eval()
+    for path, layer in left.named_modules():
+        if isinstance(layer, nn.modules.instancenorm._InstanceNorm) and not layer.affine:
+            layer.register_forward_pre_hook(partial(_count_features, slim.get_submodule(path)))
+    image = torch.rand(dependencies.image.shape, generator=torch.Generator().manual_seed(0))
     try:
         with torch.no_grad():
-            pairs = zip(tree_leaves(left(image)), tree_leaves(whole(image)), strict=True)
-            if not all(
+            right = functional_call(dependencies.probe, silent, (image,))
+            pairs = zip(_tensors(left(image)), _tensors(right), strict=True)
+            same = all(
                 torch.allclose(a, b, 1e-3, 1e-3 * float(b.abs().max()), True) for a, b in pairs
-            ):
-                problem = "answers something else than it should"
+            )
+            problem = None if same else "answers something else than it should"
     except BROKEN as error:
         problem = f"fails{_line(error)}: {str(error).strip().splitlines()[0]}"
     if problem:
@@ -130,6 +143,11 @@ def remove_units(model: nn.Module, dependencies: Dependencies, gone: list[int]) 
             "a number of channels or features? Let it ask, as with flatten(1) or x.shape[1]."
         )
     return slim
+
+
+def _count_features(own: nn.Module, layer: nn.Module, inputs: tuple[Tensor]) -> None:
+    """Tell a layer without tensors how many channels it reads."""
+    own.num_features = layer.num_features = inputs[0].shape[1]
 
 
 def cut(model: nn.Module, dependencies: Dependencies, lost: Tensor) -> nn.Module:
@@ -218,6 +236,10 @@ def _line(error: Exception) -> str:
     return f' in line {own[-1].lineno}, "{own[-1].line}"' if own else ""
 
 
+def _tensors(values: object) -> list[Tensor]:
+    return [each for each in tree_leaves(values) if isinstance(each, Tensor)]
+
+
 def _labels(tensor: Tensor) -> list[Labels]:
     return getattr(tensor, "labels", None) or [None] * tensor.dim()
 
@@ -245,10 +267,11 @@ class _Reader(TorchDispatchMode):
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         results = function(*args, **(kwargs or {}))
         result = results[0] if isinstance(results, tuple) else results
-        tensors = [t for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)]
+        tensors = _tensors((args, kwargs))
         name = function.overloadpacket.__name__.strip("_")  # add_ is as add
         pointwise = torch.Tag.pointwise in function.tags and name != "copy"
-        if not any(labels is not None for tensor in tensors for labels in _labels(tensor)):
+        labelled = any(labels is not None for tensor in tensors for labels in _labels(tensor))
+        if not labelled or MADE_ANEW.search(name):
             pass
         elif rule := getattr(self, f"on_{name}", None):
             rule(result, *args)
@@ -338,6 +361,9 @@ class _Reader(TorchDispatchMode):
                 # Halves go on if they are equal: their slots are tied.
                 halves = len({part.shape for part in moved}) == 1 < len(moved)
                 self.tie(*found) if halves and None not in found else self.tie(labels, None)
+
+    def on_rrelu_with_noise(self, result: Tensor, source: Tensor, *_) -> None:
+        result.labels = _labels(source).copy()
 
     def on_cat(self, result: Tensor, tensors: list[Tensor], dim: int = 0) -> None:
         found = []

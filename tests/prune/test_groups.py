@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import labutils as lab
+from labutils.base.layers import SAME_FOR_EVERY_CHANNEL
 from labutils.device.runtime import export_onnx
 from labutils.prune.dependencies import read_dependencies, remove_units
 
@@ -200,3 +201,39 @@ def test_no_layer_of_a_group_ends_up_empty():
         slim = lab.prune_filters(model, 1.0, criterion, image_shape=images.shape[1:])
         assert min(len(p) for p in slim.parameters()) >= 1
         assert slim(images).shape == (4, 5)
+
+
+OPTIONS = {
+    nn.Threshold: (0.1, 0.0), nn.LPPool2d: (2, 2), nn.AdaptiveMaxPool2d: (3,), nn.MaxPool2d: (2,),
+    nn.AvgPool2d: (2,), nn.AdaptiveAvgPool2d: (3,), nn.Upsample: (None, 2),
+    nn.ConstantPad2d: (1, 3.0), nn.ZeroPad2d: (1,), nn.ReflectionPad2d: (1,),
+    nn.ReplicationPad2d: (1,),
+}  # fmt: skip
+COPIED = {nn.CircularPad2d}  # into a tensor made anew: the channels that reach it stay
+
+
+@pytest.mark.parametrize("kind", sorted({*SAME_FOR_EVERY_CHANNEL} - COPIED, key=str))
+def test_layers_that_treat_each_channel_by_itself_let_channels_go(kind):
+    layer = kind(*OPTIONS.get(kind, ()))
+    model = nn.Sequential(nn.Conv2d(1, 8, 3), layer, nn.AdaptiveAvgPool2d(2), nn.Flatten())
+    model.append(nn.Linear(32, 3))
+    assert len(lab.prune_filters(model, 0.5)[0].weight) == 4
+
+
+class Tokens(nn.Module):
+    """Reads whole numbers, and answers with a dictionary."""
+
+    def __init__(self):
+        super().__init__()
+        self.words, self.inner, self.last = nn.Embedding(10, 8), nn.Linear(8, 12), nn.Linear(12, 3)
+
+    def forward(self, tokens):
+        values = self.inner(self.words(tokens.long()).mean(1)).relu()
+        return {"logits": self.last(values), "more": [None, 3, torch.zeros_like(tokens)]}
+
+
+def test_whatever_the_network_reads_and_answers():
+    slim = lab.prune_filters(Tokens(), 0.5, image_shape=(5,))
+    assert (slim.inner.out_features, slim.last.in_features) == (6, 6)
+    model = nn.Sequential(nn.Conv2d(1, 8, 3), nn.InstanceNorm2d(8), nn.ReLU(), nn.Conv2d(8, 2, 3))
+    assert lab.prune_filters(model, 0.5)[1].num_features == 4  # or PyTorch would warn
