@@ -45,9 +45,9 @@ def packed(
     total = len(split) if most is None else given.whole(most, "most", 1, len(split))
     if (shape := tuple(split.images.shape[1:])) != (1, 28, 28):
         raise ValueError(f"The page draws images of 1 x 28 x 28, as MNIST's, and not {shape}.")
+    layers = prunable_layers(model).values()
     steps = described(model, shape)
     rules = ("l1", "l2", "random") + (("activation", "taylor") if calibration else ())
-    layers = prunable_layers(model).values()
     score = partial(filter_scores, model, calibration=calibration)
     found = {rule: score(rule) if len(layers) > 1 else {} for rule in rules}
     chosen = split[spread(len(split), total)]
