@@ -121,7 +121,8 @@ def remove_units(model: nn.Module, dependencies: Dependencies, gone: list[int]) 
     silent = {}
     for name, (reads, _) in dependencies.sides.items():
         columns = torch.isin(dependencies.units[name][reads], lost).nonzero().flatten()
-        silent[name] = dependencies.probe.get_parameter(name).index_fill(reads, columns, 0)
+        if len(columns):
+            silent[name] = dependencies.probe.get_parameter(name).index_fill(reads, columns, 0)
     left = copy.deepcopy(slim).cpu().float().eval()
     for path, layer in left.named_modules():
         if isinstance(layer, nn.modules.instancenorm._InstanceNorm) and not layer.affine:
@@ -187,8 +188,8 @@ def _resize(layer: nn.Module) -> None:
     elif isinstance(layer, nn.PReLU):
         layer.num_parameters = len(layer.weight)
     elif hasattr(layer, "num_features"):
-        sizes = [len(t) for t in (layer.weight, layer.running_mean) if t is not None]
-        layer.num_features = sizes[0] if sizes else layer.num_features
+        for tensor in (layer.weight, layer.running_mean):
+            layer.num_features = layer.num_features if tensor is None else len(tensor)
 
 
 def _join(groups: dict[str, Group], layer: str, filters: Tensor) -> None:
