@@ -15,7 +15,7 @@ from classroom.handout import contents, leaks, sheet
 from labutils.base.writing import write_whole
 
 HERE = Path(__file__).parent
-OWN_FILES = {"README.md": HERE / "for_students.md", "Makefile": HERE / "for_students.mk"}
+README = HERE / "for_students.md"
 
 
 def build(out: Path, project: Path = PROJECT) -> tuple[Path, Path]:
@@ -30,9 +30,10 @@ def build(out: Path, project: Path = PROJECT) -> tuple[Path, Path]:
     packed = {name.replace(contents.PAGE, "pruning-lab.html"): found[name] for name in found}
     notebook = students_version(SOURCE)
     packed[f"{NAME}.ipynb"] = (nbformat.writes(notebook) + "\n").encode()
-    for name, path in OWN_FILES.items():
-        text = path.read_text("utf-8").replace("NOTEBOOK", NAME)
-        packed[name] = text.replace("TITLE", sheet.title(notebook)).encode()
+    text = README.read_text("utf-8").replace("NOTEBOOK", NAME)
+    packed["README.md"] = text.replace("TITLE", sheet.title(notebook)).encode()
+    first = contents.FIRST.encode(), f"{NAME}.ipynb".encode()
+    packed["start.py"] = packed["start.py"].replace(*first)
     leaks.refuse(packed, leaks.secrets(nbformat.read(SOURCE, as_version=4)))
     whole = zipped({f"{top}/{name}": content for name, content in packed.items()})
     page = sheet.page(notebook).encode()

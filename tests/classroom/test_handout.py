@@ -137,7 +137,7 @@ def test_all_that_students_need_is_in_and_nothing_else(unpacked, files):
     assert [path.name for path in unpacked.parent.iterdir()] == ["eai-lab2"]
     tops = {name.split("/")[0] for name in files}
     assert tops == {
-        *("README.md", "LICENSE", "Makefile", "pyproject.toml", "setup.py", "etc"),
+        *("README.md", "LICENSE", "start.py", "pyproject.toml", "setup.py", "etc"),
         "environment.yml",
         *(
             "lab2_pruning.ipynb",
@@ -344,12 +344,11 @@ def test_package_can_be_installed_from_the_folder(unpacked, files, tmp_path):
     assert (tmp_path / "lab" / said.split()[-1]).is_file()
 
 
-@pytest.mark.skipif(not shutil.which("make"), reason="make is for Linux and macOS")
-def test_make_lab_opens_the_assignment(unpacked):
-    command = ["make", "-n", "lab", "TORCH_INDEX=there"]
-    process = subprocess.run(command, cwd=unpacked, capture_output=True, text=True, check=True)
-    assert "pip install torch torchvision --index-url there" in process.stdout
-    assert "jupyter lab lab2_pruning.ipynb" in process.stdout
+def test_start_opens_the_assignment_and_offers_what_is_there(files, unpacked):
+    assert 'FIRST = "lab2_pruning.ipynb"' in files["start.py"].decode()
+    command = [sys.executable, "start.py", "help"]
+    said = subprocess.run(command, cwd=unpacked, capture_output=True, text=True, check=True).stdout
+    assert re.findall(r"^(\w+)  ", said, re.MULTILINE) == ["lab", "install", "page", "clean"]
 
 
 # The tasks on paper
