@@ -73,7 +73,7 @@ try:
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
         f"{error.name} is not installed in the Python that runs here ({sys.executable}): start "
-        "JupyterLab with `make lab` (or activate the conda environment first), then choose "
+        "JupyterLab with `python start.py` (or activate the conda environment first), then choose "
         "Kernel > Restart Kernel.",
         name=error.name,
     ) from error

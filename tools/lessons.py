@@ -20,13 +20,7 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
-from nbconvert import HTMLExporter
-from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 from nbformat import NotebookNode
-from traitlets.config import Config
-
-from labutils.device.stored_results import STORING
-from labutils.page.page import alive
 
 PROJECT = Path(__file__).resolve().parents[1]
 NOTEBOOKS, BUILD, ETC = PROJECT / "notebooks", PROJECT / "build", PROJECT / "etc"
@@ -84,6 +78,8 @@ def normalise(notebook: NotebookNode) -> NotebookNode:
     No metadata but the kernel's, the cells' tags and what follows from them; outputs of one
     stream joined, a progress bar in its last state only; of a widget, what it shows without one.
     """
+    from nbconvert.preprocessors import CoalesceStreamsPreprocessor
+
     result = copy.deepcopy(notebook)
     result.metadata = nbformat.from_dict(METADATA)
     result.nbformat, result.nbformat_minor = 4, 5
@@ -174,6 +170,11 @@ def run(names: list[str]) -> None:
 
 def exported(notebook: NotebookNode, name: str) -> str:
     """Return a notebook as `jupyter nbconvert` makes a page of it, its explorers alive."""
+    from nbconvert import HTMLExporter
+    from traitlets.config import Config
+
+    from labutils.page.page import alive  # loads PyTorch, which nobody needs to read a lesson
+
     config = Config(json.loads((ETC / "jupyter_config.json").read_text(encoding="utf-8")))
     exporter = HTMLExporter(config=config, extra_template_basedirs=[str(ETC)])
     return alive(exporter.from_notebook_node(notebook, resources={"metadata": {"name": name}})[0])
@@ -185,6 +186,8 @@ def store(names: list[str], force: bool = False) -> None:
     With `force`, store them all, for fresh measurements. What lessons 06 and 07 measure on a
     device is kept for those who cannot measure it, too.
     """
+    from labutils.device.stored_results import STORING
+
     os.environ[STORING] = "1"
     for path in lessons(names):
         before, after = nbformat.read(path, as_version=4), normalise(execute(path))

@@ -142,9 +142,9 @@ def load_pretrained(seed: int = 0, network: type[nn.Module] = SimpleCNN) -> nn.M
     ValueError
         There is no network of that seed; the message lists those there are.
     FileNotFoundError
-        The folder is missing, as when labutils was installed without its project.
+        The folder is missing, as when files of the project or the installation were lost.
     """
-    seed, folder = given.whole(seed, "seed", 0), lab_home() / "models" / "pretrained"
+    seed, folder = given.whole(seed, "seed", 0), lab_home("models/pretrained")
     if not isinstance(network, type) or network not in PRETRAINED:
         classes = ", ".join(known.__name__ for known in PRETRAINED)
         raise ValueError(f"network={network!r:.60}: there are pretrained networks of {classes}.")
@@ -153,8 +153,8 @@ def load_pretrained(seed: int = 0, network: type[nn.Module] = SimpleCNN) -> nn.M
         names = sorted(file.stem for file in folder.glob(f"{PRETRAINED[network]}_seed*.pth"))
         if not names:
             raise FileNotFoundError(
-                f"There are no pretrained networks in {folder}: they ship with the project; "
-                "set EAI_LAB_HOME to its folder, or train one as in lesson 01."
+                f"There are no pretrained networks in {folder}: they come with the lab; "
+                "install it again, or bring them back with `git checkout models`."
             )
         seeds = ", ".join(name.rpartition("seed")[2] for name in names)
         raise ValueError(f"There is no pretrained network of seed {seed!r}: choose {seeds}.")

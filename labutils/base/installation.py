@@ -11,9 +11,8 @@ from packaging.requirements import Requirement
 
 from labutils.base.digits import load_mnist
 from labutils.base.files import load_pretrained
-from labutils.base.home import lab_home
+from labutils.base.home import DISTRIBUTION, lab_home
 
-DISTRIBUTION = "eai-pruning-lab"
 FREE_DISK = 0.5e9  # bytes: the unpacked digits, the networks and the pages the lessons write
 GREEN, RED = "#00704F", "#B34700"
 Row = tuple[str, str, str]  # what was looked at, what was found, what to do if that will not do
@@ -53,7 +52,7 @@ def _packages() -> list[Row]:
     try:
         wanted = importlib.metadata.requires(DISTRIBUTION) or []
     except importlib.metadata.PackageNotFoundError:
-        remedy = "in the project's folder, run `make lab` or `pip install -e .`"
+        remedy = "in the project's folder, run `python start.py` or `pip install .`"
         return [("labutils", "not installed", remedy)]
     rows = []
     for requirement in map(Requirement, wanted):

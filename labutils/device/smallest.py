@@ -23,16 +23,16 @@ def load_smallest(accuracy: float) -> SimpleCNN:
     ValueError
         Another accuracy.
     FileNotFoundError
-        The folder is missing, as when labutils was installed without its project.
+        The file is missing, as when files of the project or the installation were lost.
     """
     if given.positive(accuracy, "accuracy") not in ACCURACIES:
         raise ValueError(f"accuracy={accuracy!r}: choose {' or '.join(map(str, ACCURACIES))}.")
-    return load_model(lab_home() / "models" / "smallest" / f"simple_cnn_{accuracy}.pth")
+    return load_model(lab_home(f"models/smallest/simple_cnn_{accuracy}.pth"))
 
 
 def read_trials() -> pd.DataFrame:
     """Return what the search tried: `widths`, `kept`, `epochs`, `bytes` and `validation`."""
-    return pd.read_csv(lab_home() / "models" / "smallest" / "search.csv")
+    return pd.read_csv(lab_home("models/smallest/search.csv"))
 
 
 def choose(trials: pd.DataFrame, accuracy: float, margin: float = MARGIN) -> pd.Series:

@@ -98,21 +98,26 @@ def alive(text: str) -> str:
 
     Those of a network that is not one of the pretrained ones stay pictures.
     """
-    marks = [json.loads(html.unescape(found)) for found in re.findall(MARK, text)]
-    known = {fingerprint(model): model for model in map(load_pretrained, range(5 if marks else 0))}
-    wanted = {(mark["network"], mark["part"]) for mark in marks if mark["network"] in known}
-    if not wanted:
+    data = known(text)
+    if not data:
         return text
-    digits = load_mnist()
-    data = {
-        f"{network} {part}": packed(
-            known[network], getattr(digits, part), calibration=digits.train[:CALIBRATION]
-        )
-        for network, part in sorted(wanted)
-    }
     script = f"<style>{STYLE}</style><script type='module'>{front_end()}{ALIVE}</script>"
     content = script.replace("/* DATA */", quoted(data))
     return text.replace("</body>", f"{content}</body>")
+
+
+def known(text: str) -> dict[str, dict]:
+    """Return what the explorers in a text need: networks and digits, as ALIVE looks them up."""
+    marks = [json.loads(html.unescape(found)) for found in re.findall(MARK, text)]
+    models = {fingerprint(model): model for model in map(load_pretrained, range(5 if marks else 0))}
+    wanted = {(mark["network"], mark["part"]) for mark in marks if mark["network"] in models}
+    digits = load_mnist() if wanted else None
+    return {
+        f"{network} {part}": packed(
+            models[network], getattr(digits, part), calibration=digits.train[:CALIBRATION]
+        )
+        for network, part in sorted(wanted)
+    }
 
 
 def quoted(value: object) -> str:
