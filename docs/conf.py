@@ -27,6 +27,8 @@ html_extra_path = [str(website.SOURCE / "_extra")]
 exclude_patterns = ["_extra"]
 html_show_sourcelink = html_use_index = html_domain_indices = False
 html_theme_options = {
+    "navbar_persistent": [],  # the search stands beside the contents
+    "footer_content_items": [],
     "use_fullscreen_button": False,
     "show_navbar_depth": 1,
     "show_toc_level": 2,

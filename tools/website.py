@@ -36,6 +36,11 @@ CONTENTS = """
 {}
 ```
 """
+PROGRAM = re.compile(r"(?<=\]\()(?!https?:)([^)\s]+\.(py|c|h))(?=\))")  # a link to one
+AGAIN = """## This lesson again
+
+From memory, next week: <a href="../clean/{}" download>the lesson without its code</a>, to be
+written anew."""
 PAGE = PROJECT / "docs" / "pruning-lab.html"
 BESIDE = (
     "LICENSE",
@@ -45,6 +50,27 @@ BESIDE = (
 )
 SHOWN = ("labutils/**/*.py", "labutils/device/c/*", "benchmarks/*.py")
 EXPLORER = re.compile(r"\[([^]]*)\]\(docs/pruning-lab\.html\)")
+
+
+def repository() -> str:
+    """Return where the project is published, "" while it is not."""
+    return project().get("urls", {}).get("Repository", "")
+
+
+def elsewhere(name: str) -> str:
+    """Return links to services that run a lesson, "" while it is published nowhere."""
+    address = repository()
+    if not address:
+        return ""
+    path = address.removeprefix("https://github.com/")
+    copy = f"{path}/blob/elsewhere/notebooks/{name}"  # .github/workflows/publish.yml writes it
+    found = {
+        "Colab": f"https://colab.research.google.com/github/{copy}",
+        "Kaggle": f"https://kaggle.com/kernels/welcome?src=https://github.com/{copy}",
+        "Binder": f"https://mybinder.org/v2/gh/{path}/HEAD?urlpath=lab/tree/notebooks/{name}",
+        "Codespaces": f"https://codespaces.new/{path}",
+    }
+    return f"\n\nIn a browser: {', '.join(f'[{name}]({link})' for name, link in found.items())}."
 
 
 def project() -> dict:
@@ -60,7 +86,7 @@ def pages() -> Iterator[tuple[str, list[Path], Callable[[], str]]]:
     for name in names:
         path = PROJECT / name
         yield f"_extra/clean/{path.name}", [path], partial(lesson, path, without_code)
-        yield name, [path], partial(lesson, path, for_page)
+        yield name, [path], partial(lesson, path, partial(for_page, name=path.name))
     for name in texts:
         yield name, [PROJECT / name], partial((PROJECT / name).read_text, encoding="utf-8")
     for pattern in SHOWN:
@@ -83,11 +109,13 @@ def lesson(path: Path, change: Callable[[NotebookNode], NotebookNode]) -> str:
     return nbformat.writes(change(nbformat.read(path, as_version=4)))
 
 
-def for_page(notebook: NotebookNode) -> NotebookNode:
-    """Return a lesson as the pages show it: readings without their source."""
+def for_page(notebook: NotebookNode, name: str) -> NotebookNode:
+    """Return a lesson as the pages show it: readings without their source, links at the end."""
     for cell in notebook.cells:
         if READING in cell.metadata.get("tags", []):
             cell.metadata.tags.append("remove-input")
+    links = nbformat.v4.new_markdown_cell(AGAIN.format(name) + elsewhere(name), id="links")
+    notebook.cells.append(links)
     return notebook
 
 
@@ -187,8 +215,8 @@ def lay_out() -> None:
         names.add(SOURCE / name)
         if is_newer(SOURCE / name, [Path(__file__), *origins]):
             continue
-        text = re.sub(r"(?<=\]\()(?!https?:)([^)\s]+\.(py|c|h))(?=\))", r"\1.md", make())
-        write(SOURCE / name, text)
+        text = make()
+        write(SOURCE / name, text if name.startswith("_") else PROGRAM.sub(r"\1.md", text))
     for path in [*SOURCE.rglob("*.md"), *SOURCE.rglob("*.ipynb")]:
         if path not in names:
             path.unlink()
@@ -217,7 +245,7 @@ def lay_out_explorers(folder: Path) -> None:
         return
     from labutils.page import page  # which loads PyTorch
 
-    marks = "".join(lesson(path, for_page) for path in lessons([]))
+    marks = "".join(path.read_text(encoding="utf-8") for path in lessons([]))
     write(folder / "data.js", f"const KNOWN = {page.quoted(page.known(marks))};")
     script = page.front_end() + page.ALIVE.replace("/* DATA */", "KNOWN")
     write(folder / "explorer.js", f"(() => {{ 'use strict';\n{script}\n}})();")
@@ -234,7 +262,7 @@ def main() -> None:
     failed = build([*options, *sys.argv[1:], str(SOURCE), str(SITE)])
     if failed:
         sys.exit(failed)
-    print(f"{len(list(SITE.rglob('*.html')))} pages: build/site/index.html")
+    print("The course: build/site/index.html")
 
 
 if __name__ == "__main__":

@@ -51,7 +51,9 @@ class Explorer {
         };
         theme();
         this.watch = new MutationObserver(theme);
-        this.watch.observe(document.body, { attributes: true });
+        for (const root of [document.documentElement, document.body]) {
+            this.watch.observe(root, { attributes: true });
+        }
         this.scheme = matchMedia("(prefers-color-scheme: dark)");
         this.scheme.onchange = theme;
     }
