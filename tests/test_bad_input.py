@@ -105,6 +105,7 @@ def calls() -> dict[str, tuple[dict, dict]]:
                           "initial": ("x", 90, NAN)}),
         "digit_grid": ({"images": RAW}, {"images": (*TENSORS, RAW[0, 0], RAW * NAN),
                                          "columns": (*COUNTS, 0), "titles": (3,)}),
+        "lab_home": ({}, {"part": (3, None, "/etc", "../x", "a/../../b", "a\0b")}),
         "evaluate": ({"model": net, "split": SPLIT},
                      {"model": NETWORKS, "split": SPLITS, "batch_size": (*COUNTS, 0)}),
         "filter_responses": ({"weight": torch.randn(2, 1, 3, 3), "image": RAW[0],
@@ -244,7 +245,7 @@ CASES = [
     for argument, values in bad.items()
     for place in range(len(values))
 ]
-NO_ARGUMENTS = {"check_installation", "guesses", "lab_home", "Digits"}
+NO_ARGUMENTS = {"check_installation", "guesses", "Digits"}
 
 
 def test_every_public_function_is_tried():

@@ -228,10 +228,10 @@ def _tree(room: Path) -> ast.Module:
 
 def lay_out() -> None:
     """Write what Sphinx reads, where its origin is newer; take away what is no page any more."""
-    names = set()
+    names, always = set(), [Path(__file__), PROJECT / "pyproject.toml"]
     for name, origins, make in pages():
         names.add(SOURCE / name)
-        if is_newer(SOURCE / name, [Path(__file__), *origins]):
+        if is_newer(SOURCE / name, [*always, *origins]):
             continue
         text = make()
         write(SOURCE / name, text if name.startswith("_") else PROGRAM.sub(r"\1.md", text))
@@ -253,7 +253,9 @@ def is_newer(target: Path, origins: Iterable[Path]) -> bool:
 def write(path: Path, content: str | bytes) -> None:
     """Write a file in a folder that need not be there."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    unfinished = path.with_name(f"{path.name}.partial")  # so that it is whole
+    unfinished.write_bytes(content.encode() if isinstance(content, str) else content)
+    unfinished.replace(path)
 
 
 def lay_out_explorers(folder: Path) -> None:

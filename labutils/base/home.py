@@ -4,7 +4,7 @@ import contextlib
 import os
 from collections.abc import Iterator
 from importlib import metadata
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 
 import platformdirs
 
@@ -27,12 +27,17 @@ def lab_home(part: str = "") -> Path:
 
     Raises
     ------
+    TypeError
+        If `part` is no path in the lab.
     FileNotFoundError
         If ``EAI_LAB_HOME`` names a folder that does not exist.
 
     >>> lab_home("models/pretrained").is_dir()
     True
     """
+    path = PurePath(part) if isinstance(part, str) else None
+    if path is None or path.is_absolute() or ".." in path.parts or "\0" in part:
+        raise TypeError(f"part={part!r:.60}: name a part of the lab, as 'models/pretrained'.")
     home = _home()
     places = (place / part for place in (home, PROJECT, *_installed()))
     return next((place for place in places if place.exists()), home / part)

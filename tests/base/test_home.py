@@ -36,3 +36,13 @@ def test_package_without_its_project(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert home.lab_home().name == "eai-pruning-lab"
     assert PROJECT not in home.lab_home().parents
+
+
+def test_what_a_home_lacks_comes_from_the_project(tmp_path, monkeypatch):
+    monkeypatch.setenv("EAI_LAB_HOME", str(tmp_path))
+    assert lab.lab_home("benchmarks/results") == PROJECT / "benchmarks" / "results"
+    assert lab.lab_home("models/none.pth") == tmp_path.resolve() / "models" / "none.pth"
+    (tmp_path / "models" / "pretrained").mkdir()
+    assert lab.lab_home("models/pretrained") == tmp_path.resolve() / "models" / "pretrained"
+    with pytest.raises(FileNotFoundError, match=r"no pretrained networks in .*come with the lab"):
+        lab.load_pretrained(0)

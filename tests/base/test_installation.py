@@ -52,7 +52,7 @@ def test_each_red_row_has_a_remedy(tmp_path, monkeypatch):
 
 def test_package_that_was_not_installed(monkeypatch):
     monkeypatch.setattr(installation, "DISTRIBUTION", "no-such-package")
-    assert "make lab" in rows(lab.check_installation())["labutils"]["to do"]
+    assert "start.py" in rows(lab.check_installation())["labutils"]["to do"]
 
 
 def test_package_without_its_requirements():
@@ -70,7 +70,7 @@ def test_package_without_its_requirements():
     last = process.stderr.strip().splitlines()[-1]
     assert "torch" in last
     assert sys.executable in last
-    assert "make lab" in last
+    assert "start.py" in last
 
 
 def test_data_that_cannot_be_read_is_a_red_row(monkeypatch):

@@ -34,12 +34,6 @@ def test_pretrained_seed_that_is_not_there():
         lab.load_pretrained(99)
 
 
-def test_pretrained_networks_that_are_not_there(tmp_path, monkeypatch):
-    monkeypatch.setenv("EAI_LAB_HOME", str(tmp_path))
-    with pytest.raises(FileNotFoundError, match=r"ship with the project.*EAI_LAB_HOME"):
-        lab.load_pretrained(0)
-
-
 def test_networks_and_table_are_written_and_kept(tmp_path, monkeypatch, few_digits):
     arguments = ["--epochs", "0", "--seeds", "3", "4", "--folder", str(tmp_path)]
     monkeypatch.setattr(sys, "argv", ["make_pretrained.py", *arguments])

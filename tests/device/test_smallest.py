@@ -27,10 +27,10 @@ def test_the_smallest_that_is_accurate_enough_is_chosen():
         device.choose(TRIALS, 99.5)
 
 
-def test_loading(monkeypatch, tmp_path):
+def test_they_are_there_for_a_home_that_has_only_digits(monkeypatch, tmp_path):
     monkeypatch.setenv("EAI_LAB_HOME", str(tmp_path))
-    with pytest.raises(FileNotFoundError, match=r"simple_cnn_99\.0\.pth"):
-        device.load_smallest(99.0)
+    assert isinstance(device.load_smallest(99.0), lab.SimpleCNN)
+    assert {"bytes", "validation"} <= set(device.read_trials())
 
 
 @pytest.mark.slow
