@@ -22,7 +22,7 @@ HERE = Path(__file__).resolve().parent
 FIRST = "notebooks/00_start_here.ipynb"
 VENV = HERE / ".venv"
 PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-# Where PyTorch keeps builds without CUDA, a fifth as large. Pip's own index has none for Linux.
+# Where PyTorch keeps builds without CUDA, 4 GB smaller. Pip's own index has none for Linux.
 CPU_BUILDS = "https://download.{}/whl/cpu".format("pytorch.org")
 OLDEST_PIP = (22,)  # the first that can install what is edited in place
 COMMANDS: dict[str, tuple[Callable, str | None, str]] = {}
@@ -264,7 +264,9 @@ def install_torch() -> None:
         return
     if asked:
         sys.exit(f"PyTorch could not be installed from TORCH_INDEX={asked}: correct or unset it.")
-    print(f"{index} has no PyTorch for this machine now: pip's ordinary build, 6 GB, is taken.")
+    print(
+        f"{index} has no PyTorch for this machine now: pip's ordinary build, 4 GB larger, is taken."
+    )
 
 
 def torch_index(asked: str | None, system: str, driver: bool) -> str | None:

@@ -1,7 +1,26 @@
 """What does a page say, and what would a browser do beyond showing it?"""
 
+import contextlib
+import http.server
 import re
+import threading
+from functools import partial
 from html.parser import HTMLParser
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+@contextlib.contextmanager
+def served(folder):
+    """Serve a folder on this machine; yield the address."""
+    handler = partial(_Quiet, directory=folder)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
 
 
 class Page(HTMLParser):

@@ -1,17 +1,16 @@
 """start.py: real environments and a real pip, with an index, a driver and a project to stand in."""
 
 import ast
-import http.server
 import os
 import re
 import subprocess
 import sys
-import threading
 import zipfile
 from pathlib import Path
 
 import pytest
 from conftest import PROJECT
+from pages import served
 
 import start
 
@@ -60,17 +59,8 @@ def index(tmp_path_factory):
                 file.writestr(f"{info}/RECORD", "")
             (place / "index.html").write_text(f'<a href="{wheel}">{wheel}</a>')
 
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def __init__(self, *arguments):
-            super().__init__(*arguments, directory=folder)
-
-        def log_message(self, *_):
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Quiet) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
+    with served(folder) as address:
+        yield address.rstrip("/")
 
 
 @pytest.fixture

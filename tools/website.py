@@ -53,6 +53,8 @@ written anew."""
 PAGE = PROJECT / "docs" / "pruning-lab.html"
 BESIDE = (
     "LICENSE",
+    "environment.yml",
+    ".devcontainer/devcontainer.json",
     "docs/explorer.png",
     "models/smallest/search.csv",
     "benchmarks/results/any_network.csv",

@@ -1,11 +1,9 @@
 """The course as a site, in a real browser with the network cut: every page, every link."""
 
 import contextlib
-import http.server
 import re
 import subprocess
 import sys
-import threading
 from urllib.parse import unquote, urldefrag, urljoin
 
 import nbformat
@@ -14,7 +12,7 @@ import website
 from axe_playwright_python.sync_playwright import Axe
 from conftest import PROJECT
 from lessons import lessons
-from pages import Page
+from pages import Page, served
 
 from classroom.assignment import SOURCE
 from classroom.handout import leaks
@@ -23,7 +21,7 @@ OPTIONS = {"resultTypes": ["violations"], "preload": False}  # loads no style sh
 GRAVE = ("serious", "critical")
 PROGRAMS = ("labutils/prune/filters.py.html", "labutils/device/c/network.c.html")  # for all
 DARK = {f"notebooks/{name}.html" for name in ("00_start_here", "04_comparison", "06_deployment")}
-DARK |= {"index.html", "api.html", *PROGRAMS}
+DARK |= {"index.html", *PROGRAMS}
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -42,17 +40,8 @@ def files(site):
 
 @pytest.fixture(scope="module")
 def address(site):
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def __init__(self, *arguments):
-            super().__init__(*arguments, directory=site)
-
-        def log_message(self, *_):
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Quiet) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/"
-        server.shutdown()
+    with served(site) as found:
+        yield found
 
 
 def test_every_lesson_and_text_is_a_page(files):
