@@ -10,6 +10,7 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 
 import psutil
+import torch
 
 with contextlib.suppress(ModuleNotFoundError):  # Windows
     import resource
@@ -89,6 +90,7 @@ def kill(number: int) -> None:
 
 def _do(work: Callable[[], dict], there: Connection, memory: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends this process
+    torch.set_num_threads(1)  # GNU's OpenMP waits for ever for threads that were not copied
     limit(AS=memory)
     with contextlib.suppress(MemoryError):
         # A student's text may have half characters, which no file can hold.

@@ -246,7 +246,7 @@ def quick(monkeypatch, students):
     """Building without nbgrader, and without a screen full of files."""
     kept = nbformat.from_dict(students)
     monkeypatch.setattr(build, "students_version", lambda source: kept)
-    monkeypatch.setattr(contents, "read", lambda project: {"labutils/x.py": b"x = 1\n"})
+    monkeypatch.setattr(contents, "read", lambda project: {"start.py": b"x = 1\n"})
 
 
 def test_nothing_is_written_with_a_leak(quick, monkeypatch, tmp_path, source):

@@ -2,6 +2,8 @@
 
 import os
 import re
+import subprocess
+import sys
 import time
 from dataclasses import replace
 
@@ -95,3 +97,20 @@ def test_nothing_outside_the_sandboxes_changed(graded):
 )
 def test_work_apart_costs_itself_alone(work, seconds, gives):
     assert apart(work, seconds, 10**9) == gives
+
+
+TOGETHER = """import torch
+from classroom.apart import apart
+torch.set_num_threads(2)
+total = lambda: {"total": torch.ones(2000, 2000).sum().item()}
+there = total()  # with two threads, which a copy of this process will not have
+print(apart(total, 60, 10**9) == (there, ""))
+"""
+
+
+def test_work_apart_ends_where_pytorch_used_several_threads_before():
+    """As in `make handout`, where nobody set the number of threads."""
+    environment = {key: value for key, value in os.environ.items() if key != "OMP_NUM_THREADS"}
+    command = [sys.executable, "-c", TOGETHER]
+    done = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True)
+    assert done.stdout == "True\n", done.stderr
