@@ -25,7 +25,8 @@ def source(name):
     return next(make for path, _, make in website.pages() if path == name)()
 
 
-def test_while_it_is_published_nowhere_no_lesson_leads_there():
+def test_while_it_is_published_nowhere_no_lesson_leads_there(monkeypatch):
+    monkeypatch.setattr(website, "project", dict)
     assert website.repository() == ""
     assert not [name for name, _, _ in website.pages() if "elsewhere" in name]
     assert "colab" not in source(f"notebooks/{FIRST.name}").lower()

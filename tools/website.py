@@ -7,6 +7,7 @@ lead where they did; what did not change is not written again, nor read again by
 import ast
 import os
 import re
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache, partial
@@ -240,6 +241,7 @@ def lay_out() -> None:
     for path in [*SOURCE.rglob("*.md"), *SOURCE.rglob("*.ipynb")]:
         if path not in names:
             path.unlink()
+            shutil.rmtree(SITE, ignore_errors=True)  # its page is in there
     for name in BESIDE:
         write(SOURCE / name, (PROJECT / name).read_bytes())
     write(SOURCE / "_extra" / PAGE.name, PAGE.read_bytes())
