@@ -16,6 +16,7 @@ import sys
 import urllib.request
 from collections.abc import Callable
 from importlib.util import find_spec
+from inspect import signature
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -42,15 +43,19 @@ def main(arguments: list[str]) -> None:
         sys.exit(f"There is no command {name!r}: choose one of {', '.join(known)}, help.")
     os.chdir(HERE)
     command, extra, _ = known[name]
+    if others and not signature(command).parameters:
+        sys.exit(f"{name} takes no arguments, and was given {' '.join(others)}.")
     try:
         if extra:
             set_up(extra)
         command(*others)
-    except PermissionError as error:
+    except OSError as error:
         sys.exit(
-            f"{error.filename or HERE} cannot be written ({error.strerror}): move the project to a "
-            "folder of your own, then run the same again."
+            f"{error.filename or HERE} cannot be used ({error.strerror}): free some disk, or move "
+            "the project to a folder of your own, then run the same again."
         )
+    except KeyboardInterrupt:
+        sys.exit("\nStopped: the same command goes on from here.")
 
 
 def command(extra: str | None, at: str = "labutils") -> Callable:

@@ -208,12 +208,22 @@ def test_what_is_in_the_way_is_left_alone(bare):
 
 def test_a_folder_that_cannot_be_written_is_named(bare, monkeypatch):
     def mkdir(self, **_):
-        raise PermissionError(13, "Permission denied", str(self))
+        raise OSError(30, "Read-only file system", str(self))
 
     monkeypatch.setattr(Path, "mkdir", mkdir)
     said = refused("lab")
-    assert f"{bare / '.venv'} cannot be written" in said
+    assert f"{bare / '.venv'} cannot be used (Read-only file system)" in said
     assert "a folder of your own" in said
+
+
+def test_a_command_that_takes_nothing_says_so(bare):
+    assert refused("clean", "everything") == "clean takes no arguments, and was given everything."
+
+
+def test_an_interrupted_set_up_ends_without_a_traceback(bare, monkeypatch):
+    monkeypatch.setattr(start, "set_up", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(SystemExit, match="the same command goes on from here"):
+        start.main(["lab"])
 
 
 def test_an_old_pip_is_renewed_before_it_is_used(bare, monkeypatch):
