@@ -103,9 +103,10 @@ def test_every_page_can_be_read_by_all_and_asks_nobody_else(files, address, brow
 
 def test_search_and_explorer_work_and_a_page_can_be_opened_as_a_file(site, browser, address):
     context = browser.new_context()
+    context.set_default_timeout(90_000)
     page = context.new_page()
     page.goto(f"{address}search.html?q=momentum")
-    page.get_by_role("link", name="05 Recovery").first.wait_for()
+    page.locator("#search-results").get_by_role("link", name="05 Recovery").wait_for()
     page.goto((site / "notebooks" / "00_start_here.html").as_uri())
     page.locator("[data-explorer]").first.scroll_into_view_if_needed()
     slider = page.locator("[data-explorer] input[type=range]").first
