@@ -36,8 +36,8 @@ def main(arguments: list[str]) -> None:
     known = {key: made for key, made in COMMANDS.items() if (HERE / made[2]).exists()}
     if name in ("help", "--help", "-h"):
         print(__doc__)
-        for key in known:
-            print(f"{key:12} {COMMANDS[key][0].__doc__}")
+        for key, (function, _, _) in known.items():
+            print(f"{key:12} {function.__doc__}")
         return
     if name not in known:
         sys.exit(f"There is no command {name!r}: choose one of {', '.join(known)}, help.")
@@ -101,7 +101,7 @@ def test(*arguments: str) -> None:
 
 @command("test", at="tests")
 def check(*arguments: str) -> None:
-    """Run what a change is most likely to break, within a minute."""
+    """Run what a change is most likely to break, in about two minutes."""
     lint()
     pytest("-m", "not slow and not browser", "--durations=5", *arguments)
 
@@ -179,7 +179,7 @@ def smallest(*arguments: str) -> None:
 @command("test", at="tests")
 def pictures() -> None:
     """Take the screenshots in the README again."""
-    call("-m", "pytest", "-m", "browser", "tests/browser")
+    call("-m", "pytest", "-m", "browser", "tests/browser/test_browser.py")
     shutil.copy("build/screenshots/explorer.png", "docs")
 
 

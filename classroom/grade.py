@@ -19,8 +19,6 @@ from functools import partial
 from multiprocessing.connection import wait
 from pathlib import Path
 
-import torch
-
 from classroom import sandbox
 from classroom.apart import Copy
 from classroom.assignment import NAME, PROJECT, course_file, parts, settings, without_words
@@ -212,7 +210,6 @@ class _Class:
 
 def _examined(one: Submission, folder: Path, limits: Limits, unsafe: bool) -> dict:
     """Examine one submission, in a process of its own; return its `Result` as plain data."""
-    torch.set_num_threads(1)
     if one.content is None:
         return asdict(Result(problem=one.problem))
     try:

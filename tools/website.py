@@ -37,7 +37,7 @@ CONTENTS = """
 {}
 ```
 """
-INSTALLATION = """# Installs the lab where it is absent, once; this takes a minute or two.
+INSTALLATION = """# Installs the lab where it is absent, once; this takes a while.
 import sys
 from importlib.util import find_spec
 
