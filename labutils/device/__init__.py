@@ -8,6 +8,7 @@ import importlib
 
 _ROOMS = {
     "_extra": "missing",
+    "aware": "train_int8",
     "boards": "BOARDS",
     "explorer": "device_explorer",
     "firmware": "Firmware",

@@ -1,6 +1,7 @@
 """A network as firmware: compiled for a microcontroller, run in an emulator, measured."""
 
 import hashlib
+import math
 import os
 import shutil
 import subprocess
@@ -12,17 +13,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from labutils.base import given
 from labutils.base.home import cache_folder
-from labutils.base.networks import SimpleCNN
 from labutils.device._extra import needed
 from labutils.device.boards import BOARDS, Board
 from labutils.device.emulator import FLASH_SIZE, PROCESSORS, Emulator
-from labutils.device.packing import FORMATS, N_OF_M
-from labutils.device.quantization import LAYERS, Int8Network
-from labutils.device.source import check_network, rows_of, weights_header
+from labutils.device.packing import CODED, KNOWN
+from labutils.device.quantization import Int8Network
+from labutils.device.source import check_network, sources, weights_header
 
 SOURCES = Path(__file__).parent / "c"
 # -g keeps the names of functions and variables, which the emulator needs; nothing else.
@@ -33,12 +33,12 @@ OPTIONS = (
 # What lies in RAM, in words.
 VARIABLES = {
     "image": "the image",
-    "middle": "what conv1 found",
-    "features": "what conv2 found",
-    "hidden": "what fc1 found",
+    "front": "what the first layer and every second one found",
+    "back": "what the second layer and every second one found",
     "columns": "the columns of a convolution",
+    "unpacked": "the weights that were unpacked",
+    "arranged": "a picture channel by channel",
 }
-PACKABLE = LAYERS[1:]  # conv1 has no zeros worth the trouble: 9 weights a filter
 
 
 @dataclass(frozen=True)
@@ -62,14 +62,15 @@ class Footprint:
 
 
 class Firmware:
-    """A SimpleCNN, real or in int8, compiled and ready to run in the emulator.
+    """A network, real or in int8, compiled and ready to run in the emulator.
 
     Parameters
     ----------
-    network : a SimpleCNN of any widths, or what `quantize_int8` made of it; real weights become
-        float32
-    formats : how conv2, fc1 and fc2 are packed: "dense", "csr", "gaps", "bitmask", or "2:4" where
-        at most 2 of 4 neighbours are not zero (any n of m up to 8), by layer; dense where not named
+    network : a chain of convolutions, pooling and linear layers for images of 1 x 28 x 28, as a
+        SimpleCNN, its weights float32; or what `quantize_int8` made of one, for any images
+    formats : how layers with weights are packed: "dense", "csr", "gaps", "bitmask", "2:4" where
+        at most 2 of 4 neighbours are not zero (any n of m up to 8), or, in int8, in a Huffman code
+        ("huffman", or "gaps huffman" without the zeros), by layer; dense where not named
     processor : "Cortex-M0+", "Cortex-M4F" or "Cortex-M7"; if not given, that of the board, or a
         Cortex-M4F; with a board, its own
     board : which of `BOARDS` it must fit
@@ -87,17 +88,19 @@ class Firmware:
 
     def __init__(
         self,
-        network: SimpleCNN | Int8Network,
+        network: nn.Module,
         formats: Mapping[str, str] = {},
         processor: str | None = None,
         board: str | None = None,
     ) -> None:
         self.network = check_network(network)
-        self.formats = _check_formats(formats)
         chosen = None if board is None else BOARDS[given.choice(board, "board", BOARDS)]
         self.processor = PROCESSORS[_choose_processor(processor, chosen)]
         self.is_int8 = isinstance(network, Int8Network)
-        self.rows = rows_of(network, self.formats)
+        if not isinstance(formats, Mapping):
+            raise TypeError(f"formats={formats!r:.60}: give a dictionary, as {{'fc1': 'csr'}}.")
+        self.layers = sources(network, formats, self.processor.has_simd)
+        self._check_formats(formats)
         self._check_size()
         self.emulator = Emulator(self._compile(), self.processor)
         if chosen:
@@ -119,10 +122,10 @@ class Firmware:
     def measure(self, image: Tensor) -> Footprint:
         """Count what one image, 1 x 28 x 28, costs. Counts differ a little between images."""
         self._show(image)
-        counts, stack = self.emulator.count("infer", LAYERS)
+        counts, stack = self.emulator.count("infer", [layer.name for layer in self.layers])
         return Footprint(
             instructions=sum(counts.values()),
-            by_layer={name: counts[name] for name in LAYERS},
+            by_layer={source.layer.name: counts[source.name] for source in self.layers},
             weights=sum(self.constants().values()),
             flash=self.emulator.flash,
             ram=self.emulator.ram,
@@ -133,8 +136,10 @@ class Firmware:
         """Return each layer's bytes of weights, places, biases and scales."""
         sizes = self.emulator.sizes(in_ram=False)
         return {
-            layer: sum(n for name, n in sizes.items() if name.startswith(f"{layer}_"))
-            for layer in LAYERS
+            source.layer.name: sum(
+                n for name, n in sizes.items() if name.startswith(f"{source.name}_")
+            )
+            for source in self.layers
         }
 
     def _check_fit(self, board: Board) -> None:
@@ -162,7 +167,11 @@ class Firmware:
     def _check_size(self) -> None:
         """Refuse what is too large to be emulated before it is written down number by number."""
         each = 1 if self.is_int8 else 4
-        need = each * sum(int(layer.weight.count_nonzero()) for layer in self.rows)
+        need = each * sum(
+            int(source.layer.weight.count_nonzero())
+            for source in self.layers
+            if source.layer.weight is not None
+        )
         if need > FLASH_SIZE:
             raise ValueError(
                 f"The weights need {need:,} bytes of flash, and no board that is emulated here "
@@ -171,24 +180,25 @@ class Firmware:
 
     def _show(self, image: Tensor) -> None:
         """Put an image where the firmware looks for it."""
-        wanted = torch.int8 if self.is_int8 else torch.float32
-        if given.tensor(image, "image").dtype != wanted or image.numel() != 28 * 28:
+        wanted, shape = torch.int8 if self.is_int8 else torch.float32, self.layers[0].layer.shape
+        if given.tensor(image, "image").dtype != wanted or image.numel() != math.prod(shape):
             raise ValueError(
-                f"The image is {tuple(image.shape)} of {image.dtype}: this firmware reads 28 x 28 "
-                f"of {wanted}."
+                f"The image is {tuple(image.shape)} of {image.dtype}: this firmware reads "
+                f"{' x '.join(map(str, shape))} of {wanted}."
             )
-        self.emulator.write("image", np.ascontiguousarray(image.cpu().numpy()))
+        pixels = image.view(shape).permute(1, 2, 0)  # their channels together
+        self.emulator.write("image", np.ascontiguousarray(pixels.cpu().numpy()))
 
     def _compile(self) -> Path:
         """Return the compiled firmware, from the cache if it was compiled before."""
-        header = weights_header(self.rows, self.formats, self.processor.has_simd)
+        header = weights_header(self.layers)
         options = [
             *("-target", self.processor.target, f"-mcpu={self.processor.features}", *OPTIONS),
             *([] if self.is_int8 else ["-DFLOAT32"]),
             *(["-DWIDE_STARTS"] if self._has_wide_starts() else []),
         ]
-        sources = sorted(SOURCES.iterdir())
-        told = [header, *options, *(source.read_text(encoding="utf-8") for source in sources)]
+        files = sorted(SOURCES.iterdir())
+        told = [header, *options, *(file.read_text(encoding="utf-8") for file in files)]
         name = hashlib.sha256("\0".join(told).encode()).hexdigest()[:16]
         target = cache_folder() / "firmware" / f"{name}.elf"
         if not target.exists():
@@ -200,9 +210,17 @@ class Firmware:
         return any(
             # Gaps may add bridges, at most one in 255 places.
             int(layer.weight.count_nonzero()) + layer.weight.numel() // 255 >= 2**16
-            for layer in self.rows
-            if self.formats.get(layer.name, "dense") != "dense"
+            for layer, format in ((source.layer, source.format) for source in self.layers)
+            if format != "dense" and layer.weight is not None
         )
+
+    def _check_formats(self, formats: Mapping[str, str]) -> None:
+        named = [source.layer.name for source in self.layers if source.layer.weight is not None]
+        for layer, format in formats.items():
+            given.choice(layer, "formats", named)
+            given.choice(format, f"formats[{layer!r}]", KNOWN)
+            if format in CODED and not self.is_int8:
+                raise ValueError(f"formats[{layer!r}]={format!r} is for networks in int8.")
 
 
 def _build(header: str, options: list[str], target: Path) -> None:
@@ -246,11 +264,3 @@ def _choose_processor(name: str | None, board: Board | None) -> str:
         )
     return name
 
-
-def _check_formats(formats: Mapping[str, str]) -> dict[str, str]:
-    if not isinstance(formats, Mapping):
-        raise TypeError(f"formats={formats!r:.60}: give a dictionary, as {{'fc1': 'csr'}}.")
-    for layer, format in formats.items():
-        given.choice(layer, "formats", PACKABLE)
-        given.choice(format, f"formats[{layer!r}]", (*FORMATS, *N_OF_M))
-    return dict(formats)

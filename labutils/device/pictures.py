@@ -1,5 +1,6 @@
 """The pictures of lesson 06: instructions by layer, and when a sparse format pays."""
 
+import itertools
 from collections.abc import Mapping
 
 import pandas as pd
@@ -7,7 +8,6 @@ from matplotlib.figure import Figure
 
 from labutils.base import given
 from labutils.device.packing import FORMATS
-from labutils.device.quantization import LAYERS
 from labutils.device.tables import check_formats_table
 from labutils.look import figures
 
@@ -20,14 +20,18 @@ def instruction_bars(table: pd.DataFrame) -> Figure:
     ----------
     table : what `firmware_table` returns
     """
-    given.table(table, ["variant"])
-    given.numbers(table, ["weights", *LAYERS])
+    given.table(table, ["variant", "fits"])
+    layers = list(table.columns[list(table).index("fits") + 1 :])
+    given.numbers(table, ["weights"])
+    given.numbers(table.fillna(dict.fromkeys(layers, 0)), layers)  # some lack the others' layers
     figure = Figure(figsize=(8, 0.9 + 0.38 * len(table)))
     work, flash = figure.subplots(1, 2, sharey=True, width_ratios=(3, 2))
     names, left = table["variant"].tolist(), 0.0
     colours = (figures.SKY, figures.BLUE, figures.ORANGE, figures.GREEN)
-    for layer, colour, hatch in zip(LAYERS, colours, ("", "//", "..", "xx"), strict=True):
-        width, look = table[layer] / 1e6, {"color": colour, "hatch": hatch, "edgecolor": "white"}
+    looks = itertools.cycle(zip(colours, ("", "//", "..", "xx"), strict=True))
+    for layer, (colour, hatch) in zip(layers, looks, strict=False):
+        width = table[layer].fillna(0) / 1e6
+        look = {"color": colour, "hatch": hatch, "edgecolor": "white"}
         work.barh(names, width, left=left, label=layer, **look)
         left = left + width
     flash.barh(names, table["weights"] / 1e3, color=figures.GREY)

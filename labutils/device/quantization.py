@@ -1,87 +1,41 @@
-"""A SimpleCNN in int8: int8 weights and activations, int32 sums, nothing else.
+"""A chain in int8: int8 weights, of fewer bits if asked, int8 activations, int32 sums.
 
 The arithmetic is that of TensorFlow Lite and CMSIS-NN (Jacob et al. 2018), symmetric: a real
 number is a scale times an integer, zero is zero. It is computed here with PyTorch, exactly, so
 that a device can be held against it bit for bit.
 """
 
-import copy
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from labutils.base import given
 from labutils.base.digits import Split
-from labutils.base.networks import SimpleCNN
+from labutils.device.chain import LARGEST, Layer, chain
 
-LARGEST = 127  # of int8; -128 is left out, so that a number and its negative both fit
-LAYERS = ("conv1", "conv2", "fc1", "fc2")
+TOP = 127  # of int8; -128 is left out, so that a number and its negative both fit
+# What weights of so many bits may be; those of 2 bits take the fourth value below zero.
+RANGES = {8: (-TOP, TOP), 4: (-7, 7), 2: (-2, 1), "ternary": (-1, 1)}
 BATCH = 100  # images at a time: as quick as any number
 EXACT_FLOAT32 = 2**24  # integers up to here are exact in float32
 MULTIPLIER_BITS, LONGEST_SHIFT = 31, 62
 
 
-@dataclass(frozen=True)
-class Int8Layer:
-    """One layer in int8, with its ReLU and pooling.
-
-    Attributes
-    ----------
-    name : of the layer in the network
-    weight : int8, of the shape of the layer's weights
-    bias : int32, one for each output, in units of the sums
-    multiplier, shift : int64, one for each output: a sum becomes the next layer's input as
-        ``(sum * multiplier + 2**(shift - 1)) >> shift``, cut to 0..127. The multiplier is below
-        2**31. None of the last layer, whose sums are the answer
-    """
-
-    name: str
-    weight: Tensor
-    bias: Tensor
-    multiplier: Tensor | None
-    shift: Tensor | None
-
-    @property
-    def is_convolution(self) -> bool:
-        """Whether it looks at pictures, with pooling behind."""
-        return self.weight.dim() == 4
-
-    def sums(self, inputs: Tensor) -> Tensor:
-        """Multiply and accumulate: int8 in, int32 out, every one exact."""
-        reach = int(self.weight.flatten(1).long().abs().sum(1).max()) * (LARGEST + 1)
-        kind = torch.float32 if reach < EXACT_FLOAT32 else torch.float64
-        values, weight = inputs.to(kind), self.weight.to(kind)
-        if self.is_convolution:
-            found = F.conv2d(values, weight, padding=1).to(torch.int32)
-            return found + self.bias.view(-1, 1, 1)
-        return F.linear(values.flatten(1), weight).to(torch.int32) + self.bias
-
-    def outputs(self, inputs: Tensor) -> Tensor:
-        """Return what the next layer reads: int8, after ReLU, scaling and pooling."""
-        shape = (-1, 1, 1) if self.is_convolution else (-1,)
-        sums = self.sums(inputs)
-        if self.is_convolution:  # what is largest stays largest when it is scaled
-            sums = _largest_of_four(sums)
-        scaled = sums.long() * self.multiplier.view(shape)
-        scaled = (scaled + (1 << (self.shift - 1)).view(shape)) >> self.shift.view(shape)
-        return scaled.clamp(0, LARGEST).to(torch.int8)
-
-
 class Int8Network(nn.Module):
-    """A SimpleCNN in int8; as a module it gives real logits for real images.
+    """A chain in int8; as a module it gives real logits for real images.
 
     Attributes
     ----------
-    layers : conv1, conv2, fc1, fc2
+    layers : its steps, pooling that is not done with a convolution among them
     input_scale : what 1 stands for in an int8 image
-    output_scale : what 1 stands for in the last layer's sums, one for each digit
+    output_scale : what 1 stands for in the last layer's sums, one for each class
     """
 
     def __init__(
-        self, layers: tuple[Int8Layer, ...], input_scale: float, output_scale: Tensor
+        self, layers: tuple[Layer, ...], input_scale: float, output_scale: Tensor
     ) -> None:
         super().__init__()
         self.layers, self.input_scale = layers, input_scale
@@ -89,109 +43,180 @@ class Int8Network(nn.Module):
 
     @property
     def widths(self) -> tuple[int, ...]:
-        """Output channels or neurons of each layer but the last."""
-        return tuple(len(layer.weight) for layer in self.layers[:-1])
+        """Output channels or neurons of each layer with weights but the last."""
+        weights = [layer.weight for layer in self.layers if layer.weight is not None]
+        return tuple(map(len, weights[:-1]))
 
     def integers(self, images: Tensor) -> Tensor:
-        """Turn real images, one or N x 1 x 28 x 28, into int8, on the CPU."""
-        real = given.tensor(images, "images").is_floating_point()
-        if not real or tuple(images.shape[-3:]) != (1, 28, 28):
+        """Turn real images, one or N x channels x height x width, into int8, on the CPU."""
+        real, shape = given.tensor(images, "images").is_floating_point(), self.layers[0].shape
+        if not real or tuple(images.shape[-3:]) != shape:
             raise ValueError(
                 f"images are a {images.dtype} tensor of shape {tuple(images.shape)}: give real "
-                "ones of 1 x 28 x 28, as digits.test.images."
+                f"ones of {' x '.join(map(str, shape))}, as digits.test.images."
             )
         return _round(images.cpu() / self.input_scale)
 
     def sums(self, images: Tensor) -> Tensor:
-        """Return the last layer's sums for int8 images: int32, N x 10."""
+        """Return the last layer's sums for int8 images: int32, N x classes."""
         values = images
         for layer in self.layers[:-1]:
-            values = layer.outputs(values)
-        return self.layers[-1].sums(values)
+            values = outputs(layer, values)
+        return self.layers[-1].finish(sums(self.layers[-1], values)).flatten(1)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return logits N x 10 for real images."""
+        """Return logits, N x classes, for real images."""
         sums = self.sums(self.integers(images)).float()
         return sums.to(self.output_scale.device) * self.output_scale
 
 
-def quantize_int8(model: SimpleCNN, calibration: Split, *, per_channel: bool = True) -> Int8Network:
+def sums(layer: Layer, inputs: Tensor) -> Tensor:
+    """Multiply and accumulate: int8 in, int32 out, every one exact."""
+    terms = math.prod(layer.kernel)
+    if layer.weight is not None:
+        terms = int(layer.weight.flatten(1).long().abs().sum(1).max())
+    exact = torch.float32 if terms * (TOP + 1) < EXACT_FLOAT32 else torch.float64
+    found = layer.combine(inputs.to(exact)).to(torch.int32)
+    return found if layer.bias is None else found + layer.bias.view(-1, 1, 1)
+
+
+def outputs(layer: Layer, inputs: Tensor) -> Tensor:
+    """Return what the next layer reads: int8, after pooling, ReLU and scaling."""
+    found = layer.finish(sums(layer, inputs))  # what is largest stays so when it is scaled
+    if layer.multiplier is not None:
+        found = found.long() * layer.multiplier.view(-1, 1, 1)
+        found = (found + (1 << (layer.shift - 1))) >> layer.shift
+    return found.clamp(-TOP, TOP).to(torch.int8)
+
+
+def quantize_int8(
+    model: nn.Module,
+    calibration: Split,
+    *,
+    per_channel: bool = True,
+    bits: int | str | Mapping[str, int | str] = 8,
+) -> Int8Network:
     """Turn a network into int8 (Jacob et al. 2018).
 
     Weights that are zero stay zero, so a pruned network stays pruned.
 
     Parameters
     ----------
-    model : a SimpleCNN of any widths; left as it was
+    model : a chain of convolutions, batch norms, ReLU, pooling and linear layers, as a SimpleCNN;
+        left as it was
     calibration : training images, some hundreds; the largest activations over them become 127
     per_channel : whether each filter and neuron has a scale of its own, or the layer one for all
+    bits : of the weights, 8, 4, 2 or "ternary" (-1, 0 and 1), of all layers or by layer (8 where
+        not named). Below 8 much is lost unless the network is trained for it, see `train_int8`
 
     Raises
     ------
     TypeError, ValueError
-        Another network, weights that are not finite, no images, or images of another shape.
+        Another network, weights that are not finite, no images, or images it does not read; bits
+        or layers that are not known.
     """
-    if type(model) is not SimpleCNN:
-        raise TypeError(
-            f"A {type(model).__name__} cannot be turned into int8 here: give a SimpleCNN, of any "
-            "widths."
-        )
     shape = tuple(given.split(calibration, "calibration").images.shape[1:])
-    if shape != (1, 28, 28):
-        raise ValueError(f"calibration has images of {shape}: a SimpleCNN reads 1 x 28 x 28.")
-    model = copy.deepcopy(model).cpu().float()
-    layers = {name: getattr(model, name) for name in LAYERS}
-    for name, layer in layers.items():
-        given.tensor(layer.weight, f"{name}.weight")
-        given.tensor(layer.bias, f"{name}.bias")
-    scales = activation_scales(model, calibration)
+    layers = chain(model, shape)
+    chosen = layer_bits(bits, layers)
+    units = {
+        layer.name: largest_unit(layer.weight, chosen[layer.name], per_channel)
+        for layer in layers
+        if layer.weight is not None
+    }
+    layers = [replace(layer, bits=chosen.get(layer.name, 8)) for layer in layers]
+    return in_integers(layers, units, activation_scales(layers, calibration))
+
+
+def layer_bits(
+    bits: int | str | Mapping[str, int | str], layers: list[Layer]
+) -> dict[str, int | str]:
+    """Return the bits of every layer with weights, by name."""
+    names = [layer.name for layer in layers if layer.weight is not None]
+    asked = bits if isinstance(bits, Mapping) else dict.fromkeys(names, bits)
+    for name, each in asked.items():
+        given.choice(name, "bits", names)
+        if isinstance(each, bool) or each not in RANGES:
+            raise ValueError(f"bits={each!r:.40}: choose among {', '.join(map(repr, RANGES))}.")
+    return {name: asked.get(name, 8) for name in names}
+
+
+def largest_unit(weight: Tensor, bits: int | str, per_channel: bool = True) -> Tensor:
+    """Return what 1 stands for in each filter, so that its largest weight is the largest integer.
+
+    With 2 bits or "ternary", so that the weights' mean size is preserved (Li & Liu 2016).
+    """
+    size = weight.detach().double().flatten(1).abs()
+    reach = size.amax(1) / RANGES[bits][1]
+    if RANGES[bits][1] == 1:
+        large = size > 0.7 * size.mean(1, keepdim=True)
+        reach = (size * large).sum(1) / large.sum(1).clamp(min=1)
+    reach = reach if per_channel else reach.max().expand(len(reach))
+    return torch.where(reach > 0, reach, 1.0)
+
+
+def in_integers(
+    layers: list[Layer],
+    units: Mapping[str, Tensor],
+    scales: list[float],
+    multiplier_bits: int = MULTIPLIER_BITS,
+) -> Int8Network:
+    """Write real layers in integers.
+
+    Parameters
+    ----------
+    units : what 1 stands for in each filter's weights, by layer
+    scales : what 1 stands for in the image, and in what each layer hands on
+    multiplier_bits : how finely the scales are written
+    """
     found = []
-    for name, scale, next_scale in zip(LAYERS, scales, [*scales[1:], None], strict=True):
-        weight = layers[name].weight.detach().double()
-        reach = weight.flatten(1).abs().amax(1)
-        reach = reach if per_channel else reach.max().expand(len(reach))
-        unit = torch.where(reach > 0, reach / LARGEST, 1.0)
-        integers = _round(weight / unit.view(-1, *[1] * (weight.dim() - 1)))
-        bias = (layers[name].bias.detach().double() / (unit * scale)).round().to(torch.int32)
-        ratio = None if next_scale is None else unit * scale / next_scale
-        multiplier, shift = (None, None) if ratio is None else fixed_point(ratio)
-        found.append(Int8Layer(name, integers, bias, multiplier, shift))
-    return Int8Network(tuple(found), scales[0], (unit * scales[-1]).float())
+    for layer, scale, next_scale in zip(
+        layers, scales[:-1], [*scales[1:-1], None], strict=True
+    ):
+        unit = units.get(layer.name, torch.ones(layer.shape[0], dtype=torch.float64))
+        unit = unit / math.prod(layer.kernel) if layer.weight is None else unit
+        made = layer
+        if layer.weight is not None:
+            spread = unit.view(-1, *[1] * (layer.weight.dim() - 1))
+            low, high = RANGES[layer.bits]
+            weight = (layer.weight.double() / spread).round().clamp(low, high).to(torch.int8)
+            bias = (layer.bias.double() / (unit * scale)).round().to(torch.int32)
+            made = replace(layer, weight=weight, bias=bias)
+        if next_scale is not None and layer.kind != LARGEST:
+            multiplier, shift = fixed_point(unit * scale / next_scale, multiplier_bits)
+            made = replace(made, multiplier=multiplier, shift=shift)
+        found.append(made)
+    return Int8Network(tuple(found), scales[0], (unit * scale).float())
 
 
-def activation_scales(model: SimpleCNN, calibration: Split) -> list[float]:
-    """Return what 1 stands for in each layer's input, so that the largest one seen is 127."""
-    largest = dict.fromkeys(LAYERS, 0.0)
+def activation_scales(layers: list[Layer], calibration: Split) -> list[float]:
+    """Return what 1 stands for in the image and behind each layer, so that 127 is the largest."""
+    largest = [0.0] * (len(layers) + 1)
     with torch.inference_mode():
         for values in calibration.images.split(BATCH):
             values = values.cpu().float()
-            for name, layer in model.named_children():
-                if name in largest:
-                    largest[name] = max(largest[name], float(values.abs().max()))
-                values = layer(values)
-    return [value / LARGEST if value > 0 else 1.0 for value in largest.values()]
+            largest[0] = max(largest[0], float(values.abs().max()))
+            for place, layer in enumerate(layers, 1):
+                values = layer.real(values)
+                largest[place] = max(largest[place], float(values.abs().max()))
+    scales = [value / TOP if value > 0 else 1.0 for value in largest]
+    for place, layer in enumerate(layers, 1):  # the largest of some integers is one of them
+        scales[place] = scales[place - 1] if layer.kind == LARGEST else scales[place]
+    return scales
 
 
-def fixed_point(ratio: Tensor) -> tuple[Tensor, Tensor]:
-    """Write positive ratios as ``multiplier / 2**shift``, the multiplier with 31 bits.
+def fixed_point(ratio: Tensor, bits: int = MULTIPLIER_BITS) -> tuple[Tensor, int]:
+    """Write positive ratios as ``multiplier / 2**shift``, the largest multiplier with `bits` bits.
 
     Beyond what 62 bits hold, the closest that can be written.
 
-    >>> fixed_point(torch.tensor([0.75], dtype=torch.float64))
-    (tensor([1610612736]), tensor([31]))
+    >>> fixed_point(torch.tensor([0.75, 0.5], dtype=torch.float64))
+    (tensor([1610612736, 1073741824]), 31)
     """
-    exponents = torch.tensor([math.frexp(value)[1] for value in ratio.tolist()])
-    shift = (MULTIPLIER_BITS - exponents).clamp(1, LONGEST_SHIFT)
-    multiplier = (ratio * 2.0 ** shift.double()).round()
-    return multiplier.clamp(max=2**MULTIPLIER_BITS - 1).long(), shift
+    exponent = math.frexp(float(ratio.max()))[1]
+    shift = min(max(bits - exponent, 1), LONGEST_SHIFT)
+    multiplier = (ratio * 2.0**shift).round()
+    return multiplier.clamp(max=2**bits - 1).long(), shift
 
 
 def _round(values: Tensor) -> Tensor:
-    return values.round().clamp(-LARGEST, LARGEST).to(torch.int8)
-
-
-def _largest_of_four(values: Tensor) -> Tensor:
-    """Pool 2 x 2; an odd last row or column is left out."""
-    height, width = (length // 2 * 2 for length in values.shape[-2:])
-    corners = [values[..., i:height:2, j:width:2] for i in (0, 1) for j in (0, 1)]
-    return torch.stack(corners).amax(0)
+    return values.round().clamp(-TOP, TOP).to(torch.int8)

@@ -1,141 +1,259 @@
 """The part of the firmware that is generated: weights.h, from a network."""
 
-from collections.abc import Iterable, Mapping
+import math
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from labutils.base import given
-from labutils.base.networks import SimpleCNN
-from labutils.device.packing import FORMATS, N_OF_M, PLACES, Packed, pack
-from labutils.device.quantization import LAYERS, Int8Network
+from labutils.device.chain import AVERAGE, Layer, chain
+from labutils.device.packing import CODED, FORMATS, HUFFMAN, N_OF_M, PLACES, Packed, pack
+from labutils.device.quantization import TOP, Int8Network
 
-SIDE = 7  # of the pictures that fc1 reads
+CODES = {8: 0, 4: "BITS_4", 2: "BITS_2", "ternary": "TERNARY", HUFFMAN: "HUFFMAN"}
 SIMD_ORDER = [0, 2, 1, 3]  # of the weights of a convolution, four by four: see c/dense.h
+INTEGERS = {"int8_t": 2**7, "int16_t": 2**15, "int32_t": 2**31}
+Network = TypeVar("Network", bound=nn.Module)
 
 
 @dataclass(frozen=True)
-class Rows:
+class Source:
     """One layer as the C code sees it.
 
     Attributes
     ----------
-    weight : rows x length, in the order in which the kernels walk over their inputs
-    bias, multiplier, shift : one for each row; the last two only of int8
+    layer : real, or in int8
+    format : how its weights are packed, one of `packing.KNOWN`
+    name : of its function in C
+    is_int8, simd : whether it is in int8, and the processor multiplies pairs
     """
 
+    layer: Layer
+    format: str
     name: str
-    weight: Tensor
-    bias: Tensor
-    multiplier: Tensor | None = None
-    shift: Tensor | None = None
+    is_int8: bool
+    simd: bool
 
     @property
-    def is_convolution(self) -> bool:
-        """Whether four positions are computed together."""
-        return self.name.startswith("conv")
+    def is_depthwise(self) -> bool:
+        """Whether each filter sees one channel, and no weight is left out."""
+        groups, channels = self.layer.groups, self.layer.shape[0]
+        alike = self.layer.weight is not None and groups == channels == len(self.layer.weight)
+        alike = alike and channels > 1 and not self.layer.pooled
+        return alike and self.format in ("dense", HUFFMAN)
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether each neuron sees everything there is."""
+        layer = self.layer
+        return layer.kernel == layer.shape[1:] and layer.padding == (0, 0) and layer.groups == 1
+
+    @property
+    def is_swapped(self) -> bool:
+        """Whether its weights go in the order of pairs."""
+        dense = self.format in ("dense", HUFFMAN) and self.is_int8 and self.simd
+        return dense and not self.is_connected and not self.is_depthwise
+
+    def packed(self) -> Packed:
+        """Pack its weights, in the order of pixels that have their channels together.
+
+        Those of n of m keep the order in which PyTorch stores them: it says who neighbours are.
+        """
+        filters = self.layer.filters
+        filters = filters if self.format in N_OF_M else filters.permute(0, 2, 3, 1)
+        code = self.layer.bits if self.is_int8 else 8
+        step = 1 if self.is_depthwise else 4
+        return pack(filters.flatten(1), self.format, self.layer.name, code, step)
 
 
-def rows_of(network: SimpleCNN | Int8Network, formats: Mapping[str, str] = {}) -> list[Rows]:
-    """Return the layers, their weights in the order of pixels that have their channels together.
-
-    Layers in n of m keep the order in which PyTorch stores them: it says who neighbours are.
-    """
-    if isinstance(network, Int8Network):
-        return [
-            Rows(la.name, _walk(la.name, la.weight, formats), la.bias, la.multiplier, la.shift)
-            for la in network.layers
-        ]
-    rows = []
-    for name in LAYERS:
-        layer = getattr(network, name)
-        weight, bias = (tensor.detach().cpu().float() for tensor in (layer.weight, layer.bias))
-        rows.append(Rows(name, _walk(name, weight, formats), bias))
-    return rows
-
-
-def check_network(network: object) -> SimpleCNN | Int8Network:
-    """Refuse a network that cannot become firmware: another one, or one with NaN."""
-    if type(network) not in (SimpleCNN, Int8Network):
-        raise TypeError(
-            f"A {type(network).__name__} cannot become firmware: give a SimpleCNN, or what "
-            "quantize_int8 makes of one."
-        )
-    for name, tensor in network.state_dict().items():
-        given.tensor(tensor, name)
+def check_network(network: Network) -> Network:
+    """Refuse a network that cannot become firmware: one that is no chain, or has NaN."""
+    if not isinstance(network, Int8Network):
+        chain(network)
     return network
 
 
-def smallest_formats(network: SimpleCNN | Int8Network) -> dict[str, str]:
-    """Return, for each layer behind conv1, the format that takes the fewest bytes of flash."""
-    value_bytes = 1 if isinstance(network, Int8Network) else 4
+def sources(
+    network: nn.Module, formats: Mapping[str, str] = {}, simd: bool = False
+) -> list[Source]:
+    """Return the layers as the C code sees them; dense where no format is named."""
+    is_int8 = isinstance(network, Int8Network)
+    layers = network.layers if is_int8 else chain(network)
+    return [
+        Source(
+            layer,
+            formats.get(layer.name, "dense"),
+            f"layer{place}_{re.sub(r'[^A-Za-z0-9]', '_', layer.name)}",
+            is_int8,
+            simd,
+        )
+        for place, layer in enumerate(layers)
+    ]
+
+
+def smallest_formats(network: nn.Module) -> dict[str, str]:
+    """Return, for each layer with weights, the format that takes the fewest bytes of flash."""
+    is_int8 = isinstance(check_network(network), Int8Network)
+    kinds = (*FORMATS, *CODED) if is_int8 else FORMATS
     return {
-        layer.name: min(FORMATS, key=lambda kind: pack(layer.weight, kind).size(value_bytes))
-        for layer in rows_of(check_network(network))[1:]
+        source.layer.name: min(
+            kinds,
+            key=lambda kind: Source(source.layer, kind, "", is_int8, False)
+            .packed()
+            .size(1 if is_int8 else 4),
+        )
+        for source in sources(network)
+        if source.layer.weight is not None
     }
 
 
-def weights_header(layers: Iterable[Rows], formats: Mapping[str, str], simd: bool) -> str:
-    """Write weights.h: for each layer its sizes, its kernel and its arrays.
-
-    Parameters
-    ----------
-    formats : from layer to how it is packed; dense where not named
-    simd : whether the processor multiplies pairs, which dense int8 convolutions lie in order for
-    """
-    parts = ["/* Generated: one network's weights. */\n"]
-    for layer in layers:
-        packed = pack(layer.weight, formats.get(layer.name, "dense"), layer.name)
-        parts += [_sizes(layer, packed), *_arrays(layer, packed, simd)]
-    return "\n".join(parts)
-
-
-def _walk(name: str, weight: Tensor, formats: Mapping[str, str]) -> Tensor:
-    if formats.get(name) in N_OF_M:
-        return weight.flatten(1)
-    if weight.dim() == 4:
-        return weight.permute(0, 2, 3, 1).flatten(1)
-    if name == "fc1":  # behind flatten, whose channels come one after the other
-        return weight.view(len(weight), -1, SIDE * SIDE).permute(0, 2, 1).flatten(1)
-    return weight
-
-
-def _sizes(layer: Rows, packed: Packed) -> str:
-    name = layer.name.upper()
-    kernel = "n_of_m" if packed.format in N_OF_M else packed.format
-    return (
-        f"#define {name}_ROWS {packed.rows}\n"
-        f"#define {name}_LENGTH {packed.length}\n"
-        f"#define {name}_SPARSE {int(packed.format != 'dense')}\n"
-        f"#define {name}_ROW {kernel}_{4 if layer.is_convolution else 1}\n"
+def weights_header(layers: list[Source]) -> str:
+    """Write weights.h: the numbers, a function for each layer, and what lies in RAM."""
+    front, back, columns, unpacked, arranged = 1, 1, 1, 1, 1
+    functions, arrays = [], []
+    for place, source in enumerate(layers):
+        last = place == len(layers) - 1
+        packed = None if source.layer.weight is None else source.packed()
+        arrays += _arrays(source, packed, last)
+        there, here = ("image", "front", "back")[0 if place == 0 else 2 - place % 2], "logits"
+        if not last:
+            here, size = ("front", "back")[place % 2], math.prod(source.layer.output)
+            front, back = (max(front, size), back) if here == "front" else (front, max(back, size))
+        functions.append(f"LAYER {source.name}(void) {{\n    {_call(source, there, here)};\n}}\n")
+        if packed:
+            if not source.is_depthwise and not source.is_connected:
+                columns = max(columns, 4 * packed.length)
+            if packed.coded:
+                unpacked = max(unpacked, _unpacked(source, packed))
+            if packed.format in N_OF_M and source.is_connected:
+                arranged = max(arranged, math.prod(source.layer.shape))
+    image, classes = math.prod(layers[0].layer.shape), layers[-1].layer.output[0]
+    variables = {"front": front, "back": back, "unpacked": unpacked, "arranged": arranged}
+    return "\n".join(
+        [
+            "/* Generated: one network's weights and layers. */\n",
+            f"value_t image[FOURS({image})]; /* the caller writes it */",
+            f"sum_t logits[{classes}]; /* the caller reads it */",
+            # What is behind the last value stays zero: kernels take four at a time.
+            *(f"static value_t {name}[FOURS({size})];" for name, size in variables.items()),
+            f"static column_t columns[{columns}];\n",
+            *arrays,
+            *functions,
+            f"static void (*const layers[])(void) = {{{', '.join(la.name for la in layers)}}};\n",
+        ]
     )
 
 
-def _arrays(layer: Rows, packed: Packed, simd: bool) -> list[str]:
+def _unpacked(source: Source, packed: Packed) -> int:
+    """Return how many bytes a layer needs to write out its weights: one row, or all of them."""
+    ends = packed.starts or [packed.length * row for row in range(packed.rows + 1)]
+    if not packed.starts and packed.format in N_OF_M:
+        ends = [packed.stored * row for row in range(packed.rows + 1)]
+    longest = max(after - before for before, after in zip(ends, ends[1:], strict=False))
+    return (longest if source.is_connected else ends[-1]) * (2 if packed.coded_places else 1)
+
+
+def _call(source: Source, there: str, here: str) -> str:
+    """Write the call of a layer's kernel."""
+    layer, this = source.layer, f"&{source.name}_layer"
+    if layer.weight is None:
+        return f"pool({this}, {int(layer.kind == AVERAGE)}, {there}, {here})"
+    if source.is_depthwise:
+        return f"depthwise({this}, {there}, {here}, unpacked)"
+    kind = CODED.get(source.format, source.format)
+    kernel = "n_of_m" if kind in N_OF_M else kind
+    if source.is_connected:
+        there = f"by_channel({this}, {there}, arranged)" if kernel == "n_of_m" else there
+        return f"connect({this}, {kernel}_1, {there}, {here}, unpacked)"
+    sparse = int(kind != "dense")
+    return f"convolve({this}, {kernel}_4, {sparse}, {there}, {here}, columns, unpacked)"
+
+
+def _arrays(source: Source, packed: Packed | None, last: bool) -> list[str]:
     """Write a layer's arrays, then the structure that holds them together."""
-    values = packed.values
-    is_int8 = not layer.bias.is_floating_point()
-    if simd and is_int8 and layer.is_convolution and packed.format == "dense":
+    layer, numbers = source.layer, {}
+    if packed:
+        numbers |= _weights(source, packed)
+    if layer.bias is not None:
+        numbers["bias"] = _smallest(layer.bias) if source.is_int8 else ("float", layer.bias)
+    if layer.multiplier is not None:
+        small = int(layer.multiplier.max()) < 256
+        numbers["multiplier"] = ("uint8_t" if small else "int32_t", layer.multiplier)
+        numbers["shift"] = ("uint8_t", [layer.shift])
+    fields = _geometry(layer) | {"last": int(last), "narrow": int(_is_narrow(layer))}
+    if packed:
+        code = packed.coded.code if packed.coded else 8
+        n, m = N_OF_M.get(packed.format, (0, 0))
+        row_bytes = 4 * -(-packed.length // 32) if packed.format == "bitmask" else 0
+        if packed.format in N_OF_M:
+            row_bytes = -(-packed.stored * (m - 1).bit_length() // 8)
+        fields |= {"rows": packed.rows, "length": packed.length, "stored": packed.stored}
+        fields |= {"code": CODES[code], "swapped": int(source.is_swapped), "n": n, "m": m}
+        place_bytes = PLACES[packed.format][1] if packed.starts and not row_bytes else 0
+        fields |= {"place_bytes": place_bytes, "row_bytes": row_bytes}
+    for field in ("bias", "multiplier"):
+        if field in numbers:
+            kind = numbers[field][0]
+            fields[f"{field}_bytes"] = {"int8_t": 1, "uint8_t": 1, "int16_t": 2}.get(kind, 4)
+    fields["multipliers"] = 0 if layer.multiplier is None else len(layer.multiplier)
+    arrays = []
+    for field, (kind, values) in numbers.items():
+        # Used: the shift, too, which the compiler may know by heart, is a number to be stored.
+        text = ", ".join(map(_number, values.tolist() if isinstance(values, Tensor) else values))
+        name = f"{source.name}_{field}"
+        arrays.append(f"__attribute__((used)) static const {kind} {name}[] = {{{text}}};\n")
+        fields[field] = name
+    entries = "".join(f"    .{field} = {value},\n" for field, value in fields.items())
+    return [*arrays, f"static const layer_t {source.name}_layer = {{\n{entries}}};\n"]
+
+
+def _weights(source: Source, packed: Packed) -> dict[str, tuple[str, list]]:
+    """Return the C types and the numbers of a layer's weights and their places."""
+    values, found = packed.values, {}
+    if source.is_swapped and not packed.coded:
         values = torch.tensor(values).view(-1, 4)[:, SIMD_ORDER].flatten().tolist()
-    place_type = PLACES[packed.format][0] if packed.places else "uint8_t"
-    fields = {
-        "values": ("value_t", values),
-        "starts": ("start_t", packed.starts),
-        "places": (place_type, packed.places),
-        "bias": ("sum_t", layer.bias.tolist()),
-        "multiplier": ("int32_t", [] if layer.multiplier is None else layer.multiplier.tolist()),
-        "shift": ("uint8_t", [] if layer.shift is None else layer.shift.tolist()),
+    place_type = PLACES.get(packed.format, ("uint8_t", 0))[0]
+    found["values"] = ("value_t", values)
+    found["places"] = (place_type, packed.places)
+    for field, coded in (("value", packed.coded), ("place", packed.coded_places)):
+        if coded:
+            found[f"{field}s"] = ("uint8_t", coded.content)
+            found[f"{field}_lengths"] = ("uint8_t", coded.lengths)
+            found[f"{field}_symbols"] = ("uint8_t", coded.symbols)
+    found["starts"] = ("start_t", packed.starts)
+    return {field: (kind, numbers) for field, (kind, numbers) in found.items() if numbers}
+
+
+def _geometry(layer: Layer) -> dict[str, object]:
+    channels, high, wide = layer.shape
+    pooled = 2 if layer.pooled else 1  # an odd last row or column is not computed
+    down, across = (side * pooled for side in layer.output[1:])
+    pairs = {name: getattr(layer, name) for name in ("kernel", "stride", "padding")}
+    return {
+        **{"channels": channels, "high": high, "wide": wide, "rows": channels},
+        **{"down": down, "across": across, "groups": layer.groups},
+        **{name: f"{{{pair[0]}, {pair[1]}}}" for name, pair in pairs.items()},
+        **{"relu": int(layer.relu), "pooled": int(layer.pooled)},
     }
-    arrays = [
-        f"static const {kind} {layer.name}_{field}[] = {{{', '.join(map(_number, numbers))}}};\n"
-        for field, (kind, numbers) in fields.items()
-        if numbers
-    ]
-    names = [f"{layer.name}_{field}" if numbers else "0" for field, (_, numbers) in fields.items()]
-    n_of_m = N_OF_M.get(packed.format, (0, 0))
-    entries = ", ".join([*names, *map(str, (packed.rows, packed.length, *n_of_m))])
-    return [*arrays, f"static const layer_t {layer.name}_layer = {{{entries}}};\n"]
+
+
+def _is_narrow(layer: Layer) -> bool:
+    """Whether every sum fits 32 bits once it is multiplied by its scale."""
+    if layer.multiplier is None:
+        return False
+    reach = torch.tensor(math.prod(layer.kernel) * TOP)
+    if layer.weight is not None:
+        reach = layer.weight.flatten(1).long().abs().sum(1) * TOP + layer.bias.long().abs()
+    return int((reach * layer.multiplier).max()) + 2 ** (layer.shift - 1) < 2**31
+
+
+def _smallest(numbers: Tensor) -> tuple[str, Tensor]:
+    largest = int(numbers.long().abs().max())
+    return next(kind for kind, limit in INTEGERS.items() if largest < limit or limit == 2**31), numbers
 
 
 def _number(value: float) -> str:

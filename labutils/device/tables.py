@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import pandas as pd
+from torch import nn
 from tqdm import tqdm
 
 from labutils.base import given
 from labutils.base.digits import Split
-from labutils.base.networks import SimpleCNN
 from labutils.device.boards import BOARDS, Board
 from labutils.device.packing import FORMATS
 from labutils.device.quantization import Int8Network, quantize_int8
@@ -28,7 +28,7 @@ DENSITIES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 class Variant(NamedTuple):
     """A network, and how its layers are packed; dense where not named."""
 
-    network: SimpleCNN | Int8Network
+    network: nn.Module
     formats: Mapping[str, str] = {}
 
 
@@ -100,7 +100,7 @@ def _figures(answered: Evaluation, cost: "Footprint", machine: Board) -> dict[st
 
 
 def format_table(
-    model: SimpleCNN,
+    model: nn.Module,
     calibration: Split,
     densities: Sequence[float] = DENSITIES,
     *,

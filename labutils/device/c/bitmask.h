@@ -6,9 +6,9 @@
 
 #define WORDS(length) (((length) + 31) / 32)
 
-INLINE void bitmask_4(const layer_t *layer, int row, const column_t *columns, sum_t *sums) {
-    const uint32_t *masks = (const uint32_t *)layer->places + row * WORDS(layer->length);
-    const value_t *weights = layer->values + layer->starts[row];
+INLINE void bitmask_4(const layer_t *layer, row_t row, const column_t *columns, sum_t *sums) {
+    const uint32_t *masks = row.places;
+    const value_t *weights = row.weights + row.start;
     sum_t s = sums[0], t = sums[1], u = sums[2], v = sums[3];
     for (int word = 0; word < WORDS(layer->length); word++, columns += 4 * 32) {
         for (uint32_t bits = masks[word]; bits; bits &= bits - 1) { /* clears the lowest */
@@ -20,10 +20,9 @@ INLINE void bitmask_4(const layer_t *layer, int row, const column_t *columns, su
     sums[0] = s, sums[1] = t, sums[2] = u, sums[3] = v;
 }
 
-INLINE sum_t bitmask_1(const layer_t *layer, int row, const value_t *inputs) {
-    const uint32_t *masks = (const uint32_t *)layer->places + row * WORDS(layer->length);
-    const value_t *weights = layer->values + layer->starts[row];
-    sum_t sum = layer->bias[row];
+INLINE sum_t bitmask_1(const layer_t *layer, row_t row, const value_t *inputs, sum_t sum) {
+    const uint32_t *masks = row.places;
+    const value_t *weights = row.weights + row.start;
     for (int word = 0; word < WORDS(layer->length); word++, inputs += 32) {
         for (uint32_t bits = masks[word]; bits; bits &= bits - 1) {
             sum += (sum_t)*weights++ * inputs[__builtin_ctz(bits)];

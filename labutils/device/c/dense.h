@@ -19,8 +19,8 @@ INLINE uint32_t load(const void *from) {
 }
 
 /* Four columns, one after the other: each weight is read once for four positions. */
-INLINE void dense_4(const layer_t *layer, int row, const column_t *columns, sum_t *sums) {
-    const value_t *weights = layer->values + row * layer->length;
+INLINE void dense_4(const layer_t *layer, row_t row, const column_t *columns, sum_t *sums) {
+    const value_t *weights = row.weights + row.start;
     const column_t *a = columns, *b = a + layer->length, *c = b + layer->length,
                    *d = c + layer->length;
     int32_t s = sums[0], t = sums[1], u = sums[2], v = sums[3];
@@ -36,9 +36,8 @@ INLINE void dense_4(const layer_t *layer, int row, const column_t *columns, sum_
 }
 
 /* One vector of bytes: weights and inputs are taken apart alike, so their pairs match. */
-INLINE sum_t dense_1(const layer_t *layer, int row, const value_t *inputs) {
-    const value_t *weights = layer->values + row * layer->length;
-    int32_t sum = layer->bias[row];
+INLINE sum_t dense_1(const layer_t *layer, row_t row, const value_t *inputs, sum_t sum) {
+    const value_t *weights = row.weights + row.start;
     for (int i = 0; i < layer->length; i += 4) {
         uint32_t w = load(weights + i), x = load(inputs + i);
         sum = __smlad(__sxtb16(w), __sxtb16(x), sum);
@@ -49,8 +48,8 @@ INLINE sum_t dense_1(const layer_t *layer, int row, const value_t *inputs) {
 
 #else
 
-INLINE void dense_4(const layer_t *layer, int row, const column_t *columns, sum_t *sums) {
-    const value_t *weights = layer->values + row * layer->length;
+INLINE void dense_4(const layer_t *layer, row_t row, const column_t *columns, sum_t *sums) {
+    const value_t *weights = row.weights + row.start;
     for (int i = 0; i < layer->length; i++) {
         for (int p = 0; p < 4; p++) {
             sums[p] += (sum_t)weights[i] * columns[p * layer->length + i];
@@ -58,9 +57,8 @@ INLINE void dense_4(const layer_t *layer, int row, const column_t *columns, sum_
     }
 }
 
-INLINE sum_t dense_1(const layer_t *layer, int row, const value_t *inputs) {
-    const value_t *weights = layer->values + row * layer->length;
-    sum_t sum = layer->bias[row];
+INLINE sum_t dense_1(const layer_t *layer, row_t row, const value_t *inputs, sum_t sum) {
+    const value_t *weights = row.weights + row.start;
     for (int i = 0; i < layer->length; i++) {
         sum += (sum_t)weights[i] * inputs[i];
     }

@@ -14,13 +14,12 @@ INLINE uint32_t group_places(const uint8_t *places, uint32_t bit) {
     return word >> bit % 8;
 }
 
-INLINE void n_of_m_4(const layer_t *layer, int row, const column_t *columns, sum_t *sums) {
+INLINE void n_of_m_4(const layer_t *layer, row_t row, const column_t *columns, sum_t *sums) {
     const int n = layer->n, m = layer->m, bits = PLACE_BITS(m), groups = layer->length / m;
-    const uint8_t *places = (const uint8_t *)layer->places + row * ((groups * n * bits + 7) / 8);
-    const value_t *weights = layer->values + row * groups * n;
+    const value_t *weights = row.weights + row.start;
 #pragma GCC unroll 4 /* so that most bits begin at a place in a byte that the compiler knows */
     for (int group = 0; group < groups; group++, columns += 4 * m) {
-        uint32_t now = group_places(places, group * n * bits);
+        uint32_t now = group_places(row.places, group * n * bits);
         for (int k = 0; k < n; k++, now >>= bits) {
             const column_t *at = columns + 4 * (now & ((1 << bits) - 1));
             sum_t weight = *weights++;
@@ -31,14 +30,12 @@ INLINE void n_of_m_4(const layer_t *layer, int row, const column_t *columns, sum
     }
 }
 
-INLINE sum_t n_of_m_1(const layer_t *layer, int row, const value_t *inputs) {
+INLINE sum_t n_of_m_1(const layer_t *layer, row_t row, const value_t *inputs, sum_t sum) {
     const int n = layer->n, m = layer->m, bits = PLACE_BITS(m), groups = layer->length / m;
-    const uint8_t *places = (const uint8_t *)layer->places + row * ((groups * n * bits + 7) / 8);
-    const value_t *weights = layer->values + row * groups * n;
-    sum_t sum = layer->bias[row];
+    const value_t *weights = row.weights + row.start;
 #pragma GCC unroll 4
     for (int group = 0; group < groups; group++, inputs += m) {
-        uint32_t now = group_places(places, group * n * bits);
+        uint32_t now = group_places(row.places, group * n * bits);
         for (int k = 0; k < n; k++, now >>= bits) {
             sum += (sum_t)*weights++ * inputs[now & ((1 << bits) - 1)];
         }

@@ -1,8 +1,8 @@
-/* SimpleCNN for a microcontroller: what all its files share.
+/* A network for a microcontroller: what all its files share.
  *
- * weights.h is generated: the widths, the weights, and which kernel each layer uses. Everything
- * else is written by hand, once for float32 and int8: with FLOAT32 defined, numbers are floats,
- * else weights and activations are int8 and sums int32.
+ * weights.h is generated: the weights, and a function for each layer that says which kernel it
+ * uses. Everything else is written by hand, once for float32 and int8: with FLOAT32 defined,
+ * numbers are floats, else weights and activations are int8 and sums int32.
  */
 #ifndef NETWORK_H
 #define NETWORK_H
@@ -28,28 +28,58 @@ typedef uint32_t start_t;
 typedef uint16_t start_t;
 #endif
 
-/* The weights of one layer, a row for each filter or neuron. Rows of dense layers have `length`
- * values, a multiple of 4; of sparse ones, values starts[row] to starts[row + 1], and `places`
- * says where in the row they belong, see the kernels. */
+/* Pictures lie in memory pixel by pixel, the channels of a pixel side by side. */
 typedef struct {
-    const value_t *values;
+    int channels, high, wide; /* of the picture that is read */
+    int rows;                 /* filters or neurons */
+    int across, down;         /* positions of a filter, before any pooling */
+    int kernel[2], stride[2], padding[2];
+    int groups; /* of a convolution: as many as channels if it is depthwise */
+    int relu;
+    int pooled; /* whether the largest of 2 x 2 sums goes on */
+    int last;   /* whether the sums are the answer */
+
+    /* The weights, a row for each filter or neuron, zeros at its end that make `length` a multiple
+     * of 4; or, sparse, values starts[row] to starts[row + 1], and `places` says where in the row
+     * they belong, see the kernels. */
+    const void *values;
     const start_t *starts;
     const void *places;
-    const sum_t *bias;
-    const int32_t *multiplier; /* int8 only: from sums to the next layer's activations */
-    const uint8_t *shift;
-    int rows;
     int length;
-    int n, m; /* of n-of-m layers, which have length / m * n values a row and no starts; else 0 */
+    int place_bytes, row_bytes; /* of places: for each value, and for each row */
+    int n, m; /* of n-of-m layers, which have length / m * n values a row; else 0 */
+
+    /* Weights that are not stored as bytes, see unpack.h: how they are written, how many a row
+     * without those zeros, whether they go in the order of SMLAD, the tables of Huffman codes. */
+    int code, stored, swapped;
+    const uint8_t *value_lengths, *value_symbols, *place_lengths, *place_symbols;
+
+    const void *bias;
+    int bias_bytes;
+    const void *multiplier; /* int8 only: from sums to the next layer's activations */
+    int multiplier_bytes, multipliers;
+    const uint8_t *shift;
+    int narrow; /* whether a scaled sum fits 32 bits */
 } layer_t;
 
-#include "weights.h"
+/* One row's weights, from start to end, as bytes or floats, wherever they lie. */
+typedef struct {
+    const value_t *weights;
+    const void *places;
+    int start, end;
+} row_t;
 
-#define PICTURE 28
-#define DIGITS 10
 #define FOURS(n) (((n) + 3) / 4 * 4)
 
-extern value_t image[PICTURE * PICTURE]; /* the caller writes it */
-extern sum_t logits[DIGITS];             /* the caller reads it */
+INLINE int values_in(const layer_t *layer, int row) {
+    int whole = layer->m ? layer->length / layer->m * layer->n : layer->length;
+    return layer->starts ? layer->starts[row + 1] - layer->starts[row] : whole;
+}
+
+INLINE row_t find_row(const layer_t *layer, int row, const value_t *weights, const void *places) {
+    int start = layer->starts ? layer->starts[row] : row * values_in(layer, row);
+    places = (const uint8_t *)places + row * layer->row_bytes;
+    return (row_t){weights, places, start, start + values_in(layer, row)};
+}
 
 #endif
