@@ -11,6 +11,7 @@ _ROOMS = {
     "aware": "train_int8",
     "boards": "BOARDS",
     "explorer": "device_explorer",
+    "files": "load_int8 save_int8",
     "firmware": "Firmware",
     "pad": "as_digit",
     "pictures": "break_even_curves instruction_bars search_points",

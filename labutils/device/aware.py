@@ -194,7 +194,7 @@ def _in_integers(
     plain = {name: part for name, part in trained.items() if not name.endswith(ROUNDED)}
     units, real = {}, []
     for layer, found in zip(layers, chain(nn.Sequential(*plain.values()), shape), strict=True):
-        made = replace(found, name=layer.name, bits=bits.get(layer.name, 8))
+        made = replace(found, name=layer.name)
         if made.weight is not None:
             units[layer.name] = made.weight.flatten(1)[:, 0].double()
             made = replace(made, weight=made.weight * weights[layer.name])
@@ -203,4 +203,4 @@ def _in_integers(
     for layer in layers[:-1]:  # the largest of some integers is one of them
         step = trained.get(f"{layer.end}{ROUNDED}")
         scales.append(scales[-1] if step is None else step.step.item())
-    return in_integers(real, units, [*scales, 1.0], SCALE_BITS)
+    return in_integers(real, bits, units, [*scales, 1.0], SCALE_BITS)

@@ -1,4 +1,4 @@
-"""Which steps does a network take on a device? A chain of convolutions, pooling and linear layers."""
+"""Which steps does a network take on a device: convolutions, pooling and linear layers?"""
 
 import copy
 import math
@@ -23,7 +23,7 @@ CLOSE = 1e-4  # how far the chain's logits may lie from the network's, as a shar
 
 @dataclass(frozen=True)
 class Layer:
-    """One step, with its ReLU: real numbers, or int8 as `quantize_int8` makes it.
+    """One step, with its ReLU.
 
     A linear layer is a convolution whose filters are as large as the picture.
 
@@ -38,10 +38,6 @@ class Layer:
     groups : of a convolution; as many as channels if it is depthwise
     relu : whether what is below zero becomes zero
     pooled : whether the largest of 2 x 2 sums goes on (pooling that is done with a convolution)
-    bits : of an int8 layer's weights: 8, 4 or 2, or "ternary"
-    multiplier, shift : of an int8 layer, one for each output and one for all: a sum becomes the
-        next layer's input as ``(sum * multiplier + 2**(shift - 1)) >> shift``, cut to int8. None
-        of the last layer, whose sums are the answer, and of the largest
     """
 
     name: str
@@ -56,9 +52,6 @@ class Layer:
     groups: int = 1
     relu: bool = False
     pooled: bool = False
-    bits: int | str = 8
-    multiplier: Tensor | None = None
-    shift: int | None = None
 
     @property
     def output(self) -> tuple[int, int, int]:
@@ -98,7 +91,7 @@ class Layer:
         return sums.clamp(min=0) if self.relu else sums
 
     def real(self, values: Tensor) -> Tensor:
-        """Return what a real layer makes of real values, N x channels x height x width."""
+        """Return what it makes of real values, N x channels x height x width."""
         sums = self.combine(values)
         if self.kind == AVERAGE:
             sums = sums / math.prod(self.kernel)
@@ -215,9 +208,7 @@ def _pair(size: int | str | tuple[int, int]) -> tuple[int, int]:
 
 def _is_plain(module: nn.Module, **wanted: object) -> bool:
     """Whether options are what they are wanted to be, numbers in both directions."""
-    return all(
-        getattr(module, name) in (value, (value, value)) for name, value in wanted.items()
-    )
+    return all(getattr(module, name) in (value, (value, value)) for name, value in wanted.items())
 
 
 def _pools_in_fours(module: nn.Module) -> bool:

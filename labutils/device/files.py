@@ -9,8 +9,7 @@ import torch
 
 from labutils.base import given
 from labutils.base.writing import write_whole
-from labutils.device.chain import Layer
-from labutils.device.quantization import RANGES, Int8Network
+from labutils.device.quantization import RANGES, Int8Layer, Int8Network
 
 FORMAT, VERSION = "eai-pruning-lab int8 network", 1
 KINDS = {"weight": torch.int8, "bias": torch.int32, "multiplier": torch.int64}  # of its tensors
@@ -88,12 +87,14 @@ def load_int8(path: str | os.PathLike) -> Int8Network:
     return network
 
 
-def _layer(values: dict) -> Layer:
-    made = Layer(
+def _layer(values: dict) -> Int8Layer:
+    made = Int8Layer(
         **{
             name: torch.tensor(value, dtype=KINDS[name])
             if name in KINDS
-            else tuple(value) if isinstance(value, list) else value
+            else tuple(value)
+            if isinstance(value, list)
+            else value
             for name, value in values.items()
         }
     )

@@ -263,4 +263,3 @@ def _choose_processor(name: str | None, board: Board | None) -> str:
             f"processor={name!r}: the {board.name} has a {usual}; give one of the two."
         )
     return name
-

@@ -123,9 +123,7 @@ def pack(
         places = rows.nonzero()[:, 1].tolist() if format == "csr" else _masks(rows != 0)
     coded = None if code == 8 else encode(values, code)
     coded_places = encode(places, code) if code == HUFFMAN and places else None
-    return Packed(
-        format, count, length, stored, values, starts, places, coded, coded_places
-    )
+    return Packed(format, count, length, stored, values, starts, places, coded, coded_places)
 
 
 def encode(values: Sequence[int], code: int | str) -> Coded:

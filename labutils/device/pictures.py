@@ -8,8 +8,16 @@ from matplotlib.figure import Figure
 
 from labutils.base import given
 from labutils.device.packing import FORMATS
+from labutils.device.smallest import CANDIDATE
 from labutils.device.tables import check_formats_table
+from labutils.fit.evaluation import mean_interval
 from labutils.look import figures
+
+# What is drawn: column, unit, and what it is called.
+MEASURED = (
+    ("bytes", 1e3, "weights in flash, kB"),
+    ("instructions", 1e6, "million instructions"),
+)
 
 
 @figures.styled
@@ -79,27 +87,44 @@ def break_even_curves(table: pd.DataFrame) -> Figure:
 
 @figures.styled
 def search_points(trials: pd.DataFrame, chosen: Mapping[str, pd.Series]) -> Figure:
-    """Draw validation accuracy against bytes for every network tried, and circle the chosen ones.
+    """Draw validation accuracy against bytes and instructions, a point for each candidate.
+
+    A bar is the 95% interval of a candidate's mean over its seeds, where it has several; the
+    numbers beside the points are the bits of the weights, t for ternary.
 
     Parameters
     ----------
-    trials : columns `bytes`, `validation` and `widths`, as in models/smallest/search.csv
-    chosen : rows of it, by what they are called
+    trials : as `read_trials` returns them
+    chosen : of the candidates, as `choose` returns them, by what they are called; circled
     """
-    given.table(trials, ["widths"], "trials")
-    given.numbers(trials, ["bytes", "validation"], "trials")
-    given.named(chosen, "chosen", "{'best': trials.iloc[0]}")
-    figure = Figure(figsize=(6.5, 3.4))
-    axes = figure.subplots()
-    by_widths = dict(list(trials.groupby("widths", sort=False)))
-    for look, (widths, rows) in zip(figures.looks(by_widths), by_widths.items(), strict=True):
-        dots = {**look, "linestyle": "none", "label": f"widths {widths}"}
-        axes.plot(rows["bytes"] / 1e3, rows["validation"], **dots)
-    for name, row in chosen.items():
-        place = (row["bytes"] / 1e3, row["validation"])
-        axes.plot(*place, "o", markersize=14, markerfacecolor="none", color=figures.GREY)
-        axes.annotate(name, place, xytext=(8, -14), textcoords="offset points", fontsize=9)
-    figures.percent(axes.yaxis, decimals=1)
-    axes.set(xlabel="weights in flash, kB", ylabel="validation accuracy, int8")
+    given.table(trials, CANDIDATE, "trials")
+    given.numbers(trials, ["bytes", "instructions", "validation"], "trials")
+    given.named(chosen, "chosen", "{'best': device.choose(trials, 99.0)}")
+    figure = Figure(figsize=(8, 3.6))
+    panels = figure.subplots(1, 2, sharey=True)
+    ways = dict(list(trials.groupby("made", sort=False)))
+    for axes, (column, unit, label) in zip(panels, MEASURED, strict=True):
+        for look, (way, rows) in zip(figures.looks(ways), ways.items(), strict=True):
+            for number, (key, seeds) in enumerate(rows.groupby(CANDIDATE, sort=False)):
+                x, y = seeds[column].mean() / unit, seeds["validation"].mean()
+                _, low, high = mean_interval(seeds["validation"]) if len(seeds) > 1 else (y, y, y)
+                dots = {**look, "linestyle": "none", "label": way if number == 0 else None}
+                axes.errorbar(x, y, [[y - low], [high - y]], capsize=2, **dots)
+                axes.annotate(
+                    str(key[CANDIDATE.index("bits")])[0],
+                    (x, y),
+                    xytext=(4, 4),
+                    textcoords="offset points",
+                    fontsize=8,
+                )
+                if any(tuple(row[CANDIDATE]) == key for row in chosen.values()):
+                    circle = {"markersize": 14, "markerfacecolor": "none", "color": figures.GREY}
+                    axes.plot(x, y, "o", **circle)
+        axes.set(xlabel=label, xscale="log")
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter("{x:g}")
+        axes.tick_params(axis="x", which="both", labelsize=8)
+        figures.percent(axes.yaxis, decimals=1)
+    panels[0].set_ylabel("validation accuracy")
     figures.legend_below(figure, columns=3)
     return figure

@@ -7,7 +7,7 @@ that a device can be held against it bit for bit.
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +24,41 @@ EXACT_FLOAT32 = 2**24  # integers up to here are exact in float32
 MULTIPLIER_BITS, LONGEST_SHIFT = 31, 62
 
 
+@dataclass(frozen=True)
+class Int8Layer(Layer):
+    """One step in int8: its weight int8, its bias int32, in units of the sums.
+
+    Attributes
+    ----------
+    bits : of the weights: 8, 4 or 2, or "ternary"
+    multiplier, shift : one for each output, or one for all, and one for all: a sum becomes the
+        next layer's input as ``(sum * multiplier + 2**(shift - 1)) >> shift``, cut to int8. The
+        multiplier is below 2**31. None of the last layer, whose sums are the answer, and of the
+        largest
+    """
+
+    bits: int | str = 8
+    multiplier: Tensor | None = None
+    shift: int | None = None
+
+    def sums(self, inputs: Tensor) -> Tensor:
+        """Multiply and accumulate: int8 in, int32 out, every one exact."""
+        terms = math.prod(self.kernel)
+        if self.weight is not None:
+            terms = int(self.weight.flatten(1).long().abs().sum(1).max())
+        exact = torch.float32 if terms * (TOP + 1) < EXACT_FLOAT32 else torch.float64
+        found = self.combine(inputs.to(exact)).to(torch.int32)
+        return found if self.bias is None else found + self.bias.view(-1, 1, 1)
+
+    def outputs(self, inputs: Tensor) -> Tensor:
+        """Return what the next layer reads: int8, after pooling, ReLU and scaling."""
+        found = self.finish(self.sums(inputs))  # what is largest stays so when it is scaled
+        if self.multiplier is not None:
+            found = found.long() * self.multiplier.view(-1, 1, 1)
+            found = (found + (1 << (self.shift - 1))) >> self.shift
+        return found.clamp(-TOP, TOP).to(torch.int8)
+
+
 class Int8Network(nn.Module):
     """A chain in int8; as a module it gives real logits for real images.
 
@@ -35,7 +70,7 @@ class Int8Network(nn.Module):
     """
 
     def __init__(
-        self, layers: tuple[Layer, ...], input_scale: float, output_scale: Tensor
+        self, layers: tuple[Int8Layer, ...], input_scale: float, output_scale: Tensor
     ) -> None:
         super().__init__()
         self.layers, self.input_scale = layers, input_scale
@@ -61,32 +96,13 @@ class Int8Network(nn.Module):
         """Return the last layer's sums for int8 images: int32, N x classes."""
         values = images
         for layer in self.layers[:-1]:
-            values = outputs(layer, values)
-        return self.layers[-1].finish(sums(self.layers[-1], values)).flatten(1)
+            values = layer.outputs(values)
+        return self.layers[-1].finish(self.layers[-1].sums(values)).flatten(1)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits, N x classes, for real images."""
         sums = self.sums(self.integers(images)).float()
         return sums.to(self.output_scale.device) * self.output_scale
-
-
-def sums(layer: Layer, inputs: Tensor) -> Tensor:
-    """Multiply and accumulate: int8 in, int32 out, every one exact."""
-    terms = math.prod(layer.kernel)
-    if layer.weight is not None:
-        terms = int(layer.weight.flatten(1).long().abs().sum(1).max())
-    exact = torch.float32 if terms * (TOP + 1) < EXACT_FLOAT32 else torch.float64
-    found = layer.combine(inputs.to(exact)).to(torch.int32)
-    return found if layer.bias is None else found + layer.bias.view(-1, 1, 1)
-
-
-def outputs(layer: Layer, inputs: Tensor) -> Tensor:
-    """Return what the next layer reads: int8, after pooling, ReLU and scaling."""
-    found = layer.finish(sums(layer, inputs))  # what is largest stays so when it is scaled
-    if layer.multiplier is not None:
-        found = found.long() * layer.multiplier.view(-1, 1, 1)
-        found = (found + (1 << (layer.shift - 1))) >> layer.shift
-    return found.clamp(-TOP, TOP).to(torch.int8)
 
 
 def quantize_int8(
@@ -123,8 +139,7 @@ def quantize_int8(
         for layer in layers
         if layer.weight is not None
     }
-    layers = [replace(layer, bits=chosen.get(layer.name, 8)) for layer in layers]
-    return in_integers(layers, units, activation_scales(layers, calibration))
+    return in_integers(layers, chosen, units, activation_scales(layers, calibration))
 
 
 def layer_bits(
@@ -150,12 +165,13 @@ def largest_unit(weight: Tensor, bits: int | str, per_channel: bool = True) -> T
     if RANGES[bits][1] == 1:
         large = size > 0.7 * size.mean(1, keepdim=True)
         reach = (size * large).sum(1) / large.sum(1).clamp(min=1)
-    reach = reach if per_channel else reach.max().expand(len(reach))
+    reach = reach if per_channel else reach.max(0, keepdim=True).values
     return torch.where(reach > 0, reach, 1.0)
 
 
 def in_integers(
     layers: list[Layer],
+    bits: Mapping[str, int | str],
     units: Mapping[str, Tensor],
     scales: list[float],
     multiplier_bits: int = MULTIPLIER_BITS,
@@ -164,28 +180,25 @@ def in_integers(
 
     Parameters
     ----------
-    units : what 1 stands for in each filter's weights, by layer
+    bits, units : of the weights, and what 1 stands for in each filter's, by layer
     scales : what 1 stands for in the image, and in what each layer hands on
     multiplier_bits : how finely the scales are written
     """
     found = []
-    for layer, scale, next_scale in zip(
-        layers, scales[:-1], [*scales[1:-1], None], strict=True
-    ):
-        unit = units.get(layer.name, torch.ones(layer.shape[0], dtype=torch.float64))
-        unit = unit / math.prod(layer.kernel) if layer.weight is None else unit
-        made = layer
+    for place, layer in enumerate(layers):
+        made = {**vars(layer), "bits": bits.get(layer.name, 8)}
+        unit = torch.ones(1, dtype=torch.float64) / math.prod(layer.kernel)
         if layer.weight is not None:
+            unit = units[layer.name]
             spread = unit.view(-1, *[1] * (layer.weight.dim() - 1))
-            low, high = RANGES[layer.bits]
-            weight = (layer.weight.double() / spread).round().clamp(low, high).to(torch.int8)
-            bias = (layer.bias.double() / (unit * scale)).round().to(torch.int32)
-            made = replace(layer, weight=weight, bias=bias)
-        if next_scale is not None and layer.kind != LARGEST:
-            multiplier, shift = fixed_point(unit * scale / next_scale, multiplier_bits)
-            made = replace(made, multiplier=multiplier, shift=shift)
-        found.append(made)
-    return Int8Network(tuple(found), scales[0], (unit * scale).float())
+            weight = (layer.weight.double() / spread).round().clamp(*RANGES[made["bits"]])
+            bias = layer.bias.double() / (unit * scales[place])
+            made |= {"weight": weight.to(torch.int8), "bias": bias.round().to(torch.int32)}
+        if place < len(layers) - 1 and layer.kind != LARGEST:
+            ratio = unit * scales[place] / scales[place + 1]
+            made["multiplier"], made["shift"] = fixed_point(ratio, multiplier_bits)
+        found.append(Int8Layer(**made))
+    return Int8Network(tuple(found), scales[0], (unit * scales[-2]).float())
 
 
 def activation_scales(layers: list[Layer], calibration: Split) -> list[float]:

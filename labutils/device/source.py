@@ -1,18 +1,18 @@
 """The part of the firmware that is generated: weights.h, from a network."""
 
+import itertools
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from labutils.base import given
 from labutils.device.chain import AVERAGE, Layer, chain
 from labutils.device.packing import CODED, FORMATS, HUFFMAN, N_OF_M, PLACES, Packed, pack
-from labutils.device.quantization import TOP, Int8Network
+from labutils.device.quantization import TOP, Int8Layer, Int8Network
 
 CODES = {8: 0, 4: "BITS_4", 2: "BITS_2", "ternary": "TERNARY", HUFFMAN: "HUFFMAN"}
 SIMD_ORDER = [0, 2, 1, 3]  # of the weights of a convolution, four by four: see c/dense.h
@@ -26,17 +26,21 @@ class Source:
 
     Attributes
     ----------
-    layer : real, or in int8
+    layer : a real one, or an `Int8Layer`
     format : how its weights are packed, one of `packing.KNOWN`
     name : of its function in C
-    is_int8, simd : whether it is in int8, and the processor multiplies pairs
+    simd : whether the processor multiplies pairs
     """
 
     layer: Layer
     format: str
-    name: str
-    is_int8: bool
-    simd: bool
+    name: str = ""
+    simd: bool = False
+
+    @property
+    def is_int8(self) -> bool:
+        """Whether it computes with integers."""
+        return isinstance(self.layer, Int8Layer)
 
     @property
     def is_depthwise(self) -> bool:
@@ -57,6 +61,11 @@ class Source:
         """Whether its weights go in the order of pairs."""
         dense = self.format in ("dense", HUFFMAN) and self.is_int8 and self.simd
         return dense and not self.is_connected and not self.is_depthwise
+
+    @property
+    def is_scaled(self) -> bool:
+        """Whether its sums are scaled before they are handed on."""
+        return self.is_int8 and self.layer.multiplier is not None
 
     def packed(self) -> Packed:
         """Pack its weights, in the order of pixels that have their channels together.
@@ -81,14 +90,12 @@ def sources(
     network: nn.Module, formats: Mapping[str, str] = {}, simd: bool = False
 ) -> list[Source]:
     """Return the layers as the C code sees them; dense where no format is named."""
-    is_int8 = isinstance(network, Int8Network)
-    layers = network.layers if is_int8 else chain(network)
+    layers = network.layers if isinstance(network, Int8Network) else chain(network)
     return [
         Source(
             layer,
             formats.get(layer.name, "dense"),
             f"layer{place}_{re.sub(r'[^A-Za-z0-9]', '_', layer.name)}",
-            is_int8,
             simd,
         )
         for place, layer in enumerate(layers)
@@ -98,13 +105,10 @@ def sources(
 def smallest_formats(network: nn.Module) -> dict[str, str]:
     """Return, for each layer with weights, the format that takes the fewest bytes of flash."""
     is_int8 = isinstance(check_network(network), Int8Network)
-    kinds = (*FORMATS, *CODED) if is_int8 else FORMATS
+    kinds, value_bytes = ((*FORMATS, *CODED), 1) if is_int8 else (FORMATS, 4)
     return {
         source.layer.name: min(
-            kinds,
-            key=lambda kind: Source(source.layer, kind, "", is_int8, False)
-            .packed()
-            .size(1 if is_int8 else 4),
+            kinds, key=lambda kind: replace(source, format=kind).packed().size(value_bytes)
         )
         for source in sources(network)
         if source.layer.weight is not None
@@ -153,7 +157,7 @@ def _unpacked(source: Source, packed: Packed) -> int:
     ends = packed.starts or [packed.length * row for row in range(packed.rows + 1)]
     if not packed.starts and packed.format in N_OF_M:
         ends = [packed.stored * row for row in range(packed.rows + 1)]
-    longest = max(after - before for before, after in zip(ends, ends[1:], strict=False))
+    longest = max(after - before for before, after in itertools.pairwise(ends))
     return (longest if source.is_connected else ends[-1]) * (2 if packed.coded_places else 1)
 
 
@@ -178,13 +182,16 @@ def _arrays(source: Source, packed: Packed | None, last: bool) -> list[str]:
     layer, numbers = source.layer, {}
     if packed:
         numbers |= _weights(source, packed)
-    if layer.bias is not None:
+    if packed:
         numbers["bias"] = _smallest(layer.bias) if source.is_int8 else ("float", layer.bias)
-    if layer.multiplier is not None:
+    if source.is_scaled:
         small = int(layer.multiplier.max()) < 256
         numbers["multiplier"] = ("uint8_t" if small else "int32_t", layer.multiplier)
         numbers["shift"] = ("uint8_t", [layer.shift])
-    fields = _geometry(layer) | {"last": int(last), "narrow": int(_is_narrow(layer))}
+    fields = _geometry(layer) | {
+        "last": int(last),
+        "narrow": int(source.is_scaled and _is_narrow(layer)),
+    }
     if packed:
         code = packed.coded.code if packed.coded else 8
         n, m = N_OF_M.get(packed.format, (0, 0))
@@ -199,7 +206,7 @@ def _arrays(source: Source, packed: Packed | None, last: bool) -> list[str]:
         if field in numbers:
             kind = numbers[field][0]
             fields[f"{field}_bytes"] = {"int8_t": 1, "uint8_t": 1, "int16_t": 2}.get(kind, 4)
-    fields["multipliers"] = 0 if layer.multiplier is None else len(layer.multiplier)
+    fields["multipliers"] = len(layer.multiplier) if source.is_scaled else 0
     arrays = []
     for field, (kind, values) in numbers.items():
         # Used: the shift, too, which the compiler may know by heart, is a number to be stored.
@@ -241,10 +248,8 @@ def _geometry(layer: Layer) -> dict[str, object]:
     }
 
 
-def _is_narrow(layer: Layer) -> bool:
+def _is_narrow(layer: Int8Layer) -> bool:
     """Whether every sum fits 32 bits once it is multiplied by its scale."""
-    if layer.multiplier is None:
-        return False
     reach = torch.tensor(math.prod(layer.kernel) * TOP)
     if layer.weight is not None:
         reach = layer.weight.flatten(1).long().abs().sum(1) * TOP + layer.bias.long().abs()
@@ -253,7 +258,9 @@ def _is_narrow(layer: Layer) -> bool:
 
 def _smallest(numbers: Tensor) -> tuple[str, Tensor]:
     largest = int(numbers.long().abs().max())
-    return next(kind for kind, limit in INTEGERS.items() if largest < limit or limit == 2**31), numbers
+    return next(
+        kind for kind, limit in INTEGERS.items() if largest < limit or limit == 2**31
+    ), numbers
 
 
 def _number(value: float) -> str:

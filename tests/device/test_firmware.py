@@ -11,10 +11,10 @@ import labutils as lab
 from labutils import device
 from labutils.base.home import cache_folder
 from labutils.device import BOARDS, quantize_int8, smallest_formats
-from labutils.device.quantization import RANGES
 from labutils.device.emulator import PROCESSORS, STACK_TOP, Emulator
 from labutils.device.firmware import Firmware
 from labutils.device.packing import BEHIND, BITS, CODED, FORMATS, N_OF_M, encode, pack
+from labutils.device.quantization import RANGES
 
 SPARSE = ("conv2", "fc1", "fc2")
 
@@ -158,23 +158,22 @@ def chains():
     """Every kind of layer, kernel, stride and group, and pictures that are no squares."""
     conv, flat, relu = torch.nn.Conv2d, torch.nn.Flatten(), torch.nn.ReLU()
     norm, most, mean = torch.nn.BatchNorm2d, torch.nn.MaxPool2d, torch.nn.AvgPool2d
-    whole, linear = torch.nn.AdaptiveAvgPool2d(1), torch.nn.Linear
+    groups = (
+        *(mean(2), conv(3, 6, 5, 2, 2), relu, conv(6, 4, 3, groups=2), most(3, 2), relu),
+        *(conv(4, 8, 1), norm(8), most(2), conv(8, 8, 2, groups=4, padding=1), flat),
+        torch.nn.Linear(32, 7),
+    )
+    depthwise = (
+        *(conv(2, 2, (3, 5), (1, 2), (1, 2), groups=2), conv(2, 4, 3, groups=2), norm(4), relu),
+        *(most(2), conv(4, 4, 3, 1, 1, groups=4), most(2), mean((2, 1)), conv(4, 6, (1, 1)), relu),
+        *(torch.nn.AdaptiveAvgPool2d(1), flat),
+    )
     layers = {
-        "LeNet300": (list(lab.LeNet300((20, 9))), (1, 28, 28)),
-        "LeNet5": (list(lab.LeNet5((3, 5, 9))), (1, 28, 28)),
-        "separable": (list(lab.SeparableCNN((3, 5, 6, 4))), (1, 28, 28)),
-        "groups": (
-            [mean(2), conv(3, 6, 5, 2, 2), relu, conv(6, 4, 3, groups=2), most(3, 2), relu]
-            + [conv(4, 8, 1), norm(8), most(2), conv(8, 8, 2, groups=4, padding=1), flat]
-            + [linear(32, 7)],
-            (3, 29, 31),
-        ),
-        "depthwise": (
-            [conv(2, 2, (3, 5), (1, 2), (1, 2), groups=2), conv(2, 4, 3, groups=2), norm(4), relu]
-            + [most(2), conv(4, 4, 3, 1, 1, groups=4), most(2), mean((2, 1)), conv(4, 6, (1, 1)), relu]
-            + [whole, flat],
-            (2, 14, 18),
-        ),
+        "LeNet300": (lab.LeNet300((20, 9)), (1, 28, 28)),
+        "LeNet5": (lab.LeNet5((3, 5, 9)), (1, 28, 28)),
+        "separable": (lab.SeparableCNN((3, 5, 6, 4)), (1, 28, 28)),
+        "groups": (groups, (3, 29, 31)),
+        "depthwise": (depthwise, (2, 14, 18)),
     }
     return {name: (torch.nn.Sequential(*parts), shape) for name, (parts, shape) in layers.items()}
 
@@ -188,9 +187,9 @@ def test_any_chain_is_exact(name):
     network(images)  # so that batch norms know them
     network = lab.prune_magnitude(network.eval(), 0.4)
     few = lab.Split(images, torch.zeros(40, dtype=torch.int64))
-    kinds = ["dense", *FORMATS[1:], *CODED]
-    for place, (kind, bits) in enumerate([*zip(kinds, (8, 4, 2, 8, 4, 8), strict=True),
-                                          ("dense", "ternary"), ("dense", 2), ("gaps", 4)]):  # fmt: skip
+    ways = [*zip((*FORMATS, *CODED), (8, 4, 2, 8, 4, 8), strict=True)]
+    ways += [("dense", "ternary"), ("dense", 2), ("gaps", 4)]
+    for place, (kind, bits) in enumerate(ways):
         int8 = quantize_int8(network, few, bits=bits)
         named = [layer.name for layer in int8.layers if layer.weight is not None]
         processor = "Cortex-M0+" if place % 3 == 1 else "Cortex-M4F"
@@ -207,7 +206,9 @@ def test_any_chain_is_exact(name):
         torch.testing.assert_close(found, wanted[:2], rtol=1e-4, atol=1e-5)
 
 
-@given(st.lists(st.integers(-127, 127), min_size=1, max_size=300), st.sampled_from([4, 2, "ternary"]))
+@given(
+    st.lists(st.integers(-127, 127), min_size=1, max_size=300), st.sampled_from([4, 2, "ternary"])
+)
 def test_codes_lose_nothing(values, code):
     low, high = RANGES[code]
     fitting = [min(max(value, low), high) for value in values]
