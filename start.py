@@ -172,7 +172,7 @@ def pretrained(*arguments: str) -> None:
 
 @command("device", at="models/make_smallest.py")
 def smallest(*arguments: str) -> None:
-    """Search for the networks in models/smallest again (an hour)."""
+    """Search for the networks in models/smallest again (hours)."""
     become("models/make_smallest.py", *arguments)
 
 

@@ -31,7 +31,6 @@ from classroom.assignment import NAME, SOURCE, course_file
 from classroom.gradebook import Course
 from classroom.values import pack
 from labutils.checks.design import MIME
-from labutils.device import load_smallest
 
 MARKER = re.compile(r"^\s*### (BEGIN|END) SOLUTION\n?", re.MULTILINE)
 # Of Exercise 8, what the model solution's network earns: better ones earn more.
@@ -388,7 +387,7 @@ for descriptor in range(3, 40):
     except OSError:
         pass
 """
-SHIPPED = "lab.load_model(lab.lab_home() / 'models' / 'smallest' / 'simple_cnn_99.0.pth')"
+SHIPPED = "lab.load_pretrained(1)"
 ANOTHER = new_notebook(cells=[new_markdown_cell("# Lab 1"), new_code_cell("1 + 1")])
 
 USUAL = {
@@ -428,7 +427,7 @@ USUAL = {
                 "return slim", "slim.fc2 = network.fc2\n    return slim"),
         ),
         remarks=("ex2-solution calls magnitude_mask of labutils",
-                 "the network is models/smallest/simple_cnn_99.0.pth"),
+                 "the network is models/pretrained/simple_cnn_seed1.pth"),
         told=("that is there to go on with: write the function yourself",
               "fc2.weight is the given network's fc2.weight",
               "This network came with labutils"),
@@ -446,8 +445,8 @@ USUAL = {
         ("calls magnitude_mask of labutils", "write the function yourself"),
     ),
     "moves one number": Student(
-        lambda desk: hands_in(desk, moved(load_smallest(99.0)), "1"), "1",
-        ("the network is models/smallest/simple_cnn_99.0.pth",),
+        lambda desk: hands_in(desk, moved(lab.load_pretrained(1)), "1"), "1",
+        ("the network is models/pretrained/simple_cnn_seed1.pth",),
         ("This network came with labutils",),
     ),
     "compares with the lab": Student(

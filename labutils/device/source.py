@@ -1,5 +1,6 @@
 """The part of the firmware that is generated: weights.h, from a network."""
 
+import functools
 import itertools
 import math
 import re
@@ -8,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from labutils.device.chain import AVERAGE, Layer, chain
 from labutils.device.packing import CODED, FORMATS, HUFFMAN, N_OF_M, PLACES, Packed, pack
@@ -16,7 +17,7 @@ from labutils.device.quantization import TOP, Int8Layer, Int8Network
 
 CODES = {8: 0, 4: "BITS_4", 2: "BITS_2", "ternary": "TERNARY", HUFFMAN: "HUFFMAN"}
 SIMD_ORDER = [0, 2, 1, 3]  # of the weights of a convolution, four by four: see c/dense.h
-INTEGERS = {"int8_t": 2**7, "int16_t": 2**15, "int32_t": 2**31}
+INTEGERS = {"int8_t": 2**7, "int16_t": 2**15}
 Network = TypeVar("Network", bound=nn.Module)
 
 
@@ -67,11 +68,14 @@ class Source:
         """Whether its sums are scaled before they are handed on."""
         return self.is_int8 and self.layer.multiplier is not None
 
-    def packed(self) -> Packed:
-        """Pack its weights, in the order of pixels that have their channels together.
+    @functools.cached_property
+    def packed(self) -> Packed | None:
+        """Its weights, in the order of pixels that have their channels together.
 
         Those of n of m keep the order in which PyTorch stores them: it says who neighbours are.
         """
+        if self.layer.weight is None:
+            return None
         filters = self.layer.filters
         filters = filters if self.format in N_OF_M else filters.permute(0, 2, 3, 1)
         code = self.layer.bits if self.is_int8 else 8
@@ -108,7 +112,7 @@ def smallest_formats(network: nn.Module) -> dict[str, str]:
     kinds, value_bytes = ((*FORMATS, *CODED), 1) if is_int8 else (FORMATS, 4)
     return {
         source.layer.name: min(
-            kinds, key=lambda kind: replace(source, format=kind).packed().size(value_bytes)
+            kinds, key=lambda kind: replace(source, format=kind).packed.size(value_bytes)
         )
         for source in sources(network)
         if source.layer.weight is not None
@@ -116,47 +120,53 @@ def smallest_formats(network: nn.Module) -> dict[str, str]:
 
 
 def weights_header(layers: list[Source]) -> str:
-    """Write weights.h: the numbers, a function for each layer, and what lies in RAM."""
-    front, back, columns, unpacked, arranged = 1, 1, 1, 1, 1
-    functions, arrays = [], []
+    """Write weights.h: what lies in RAM, the numbers, and a function for each layer."""
+    functions, there = [], "image"
     for place, source in enumerate(layers):
-        last = place == len(layers) - 1
-        packed = None if source.layer.weight is None else source.packed()
-        arrays += _arrays(source, packed, last)
-        there, here = ("image", "front", "back")[0 if place == 0 else 2 - place % 2], "logits"
-        if not last:
-            here, size = ("front", "back")[place % 2], math.prod(source.layer.output)
-            front, back = (max(front, size), back) if here == "front" else (front, max(back, size))
+        here = "logits" if source is layers[-1] else ("front", "back")[place % 2]
         functions.append(f"LAYER {source.name}(void) {{\n    {_call(source, there, here)};\n}}\n")
-        if packed:
-            if not source.is_depthwise and not source.is_connected:
-                columns = max(columns, 4 * packed.length)
-            if packed.coded:
-                unpacked = max(unpacked, _unpacked(source, packed))
-            if packed.format in N_OF_M and source.is_connected:
-                arranged = max(arranged, math.prod(source.layer.shape))
+        there = here
     image, classes = math.prod(layers[0].layer.shape), layers[-1].layer.output[0]
-    variables = {"front": front, "back": back, "unpacked": unpacked, "arranged": arranged}
     return "\n".join(
         [
             "/* Generated: one network's weights and layers. */\n",
             f"value_t image[FOURS({image})]; /* the caller writes it */",
             f"sum_t logits[{classes}]; /* the caller reads it */",
             # What is behind the last value stays zero: kernels take four at a time.
-            *(f"static value_t {name}[FOURS({size})];" for name, size in variables.items()),
-            f"static column_t columns[{columns}];\n",
-            *arrays,
+            *(f"static value_t {name}[FOURS({size})];" for name, size in _room(layers).items()),
+            f"static column_t columns[{max(1, *(_columns(source) for source in layers))}];\n",
+            *(_structure(source, source is layers[-1]) for source in layers),
             *functions,
             f"static void (*const layers[])(void) = {{{', '.join(la.name for la in layers)}}};\n",
         ]
     )
 
 
-def _unpacked(source: Source, packed: Packed) -> int:
+def _room(layers: list[Source]) -> dict[str, int]:
+    """Return how many values each variable has to hold."""
+    handed_on = [math.prod(source.layer.output) for source in layers[:-1]]
+    by_channel = [s for s in layers if s.format in N_OF_M and s.is_connected]
+    return {
+        "front": max([1, *handed_on[::2]]),
+        "back": max([1, *handed_on[1::2]]),
+        "unpacked": max([1, *map(_unpacked, layers)]),
+        "arranged": max([1, *(math.prod(source.layer.shape) for source in by_channel)]),
+    }
+
+
+def _columns(source: Source) -> int:
+    """Return how many values a convolution lays out: what four positions see."""
+    moves = source.packed and not source.is_depthwise and not source.is_connected
+    return 4 * source.packed.length if moves else 1
+
+
+def _unpacked(source: Source) -> int:
     """Return how many bytes a layer needs to write out its weights: one row, or all of them."""
-    ends = packed.starts or [packed.length * row for row in range(packed.rows + 1)]
-    if not packed.starts and packed.format in N_OF_M:
-        ends = [packed.stored * row for row in range(packed.rows + 1)]
+    packed = source.packed
+    if not packed or not packed.coded:
+        return 1
+    each = packed.stored if packed.format in N_OF_M else packed.length
+    ends = packed.starts or [each * row for row in range(packed.rows + 1)]
     longest = max(after - before for before, after in itertools.pairwise(ends))
     return (longest if source.is_connected else ends[-1]) * (2 if packed.coded_places else 1)
 
@@ -177,62 +187,63 @@ def _call(source: Source, there: str, here: str) -> str:
     return f"convolve({this}, {kernel}_4, {sparse}, {there}, {here}, columns, unpacked)"
 
 
-def _arrays(source: Source, packed: Packed | None, last: bool) -> list[str]:
+def _structure(source: Source, last: bool) -> str:
     """Write a layer's arrays, then the structure that holds them together."""
-    layer, numbers = source.layer, {}
+    arrays, fields = [], _geometry(source.layer) | _layout(source) | {"last": int(last)}
+    for field, (kind, values) in _numbers(source).items():
+        # Used: the shift, too, which the compiler may know by heart, is a number to be stored.
+        text = ", ".join(
+            f"{value!r}f" if isinstance(value, float) else str(value) for value in values
+        )
+        name = f"{source.name}_{field}"
+        arrays.append(f"__attribute__((used)) static const {kind} {name}[] = {{{text}}};\n")
+        fields[field] = name
+        if field in ("bias", "multiplier"):
+            fields[f"{field}_bytes"] = {"int8_t": 1, "uint8_t": 1, "int16_t": 2}.get(kind, 4)
+    entries = "".join(f"    .{field} = {value},\n" for field, value in fields.items())
+    return "\n".join([*arrays, f"static const layer_t {source.name}_layer = {{\n{entries}}};\n"])
+
+
+def _numbers(source: Source) -> dict[str, tuple[str, list]]:
+    """Return the C types and the numbers of a layer's arrays; no array where there are none."""
+    layer, packed, found = source.layer, source.packed, {}
     if packed:
-        numbers |= _weights(source, packed)
-    if packed:
-        numbers["bias"] = _smallest(layer.bias) if source.is_int8 else ("float", layer.bias)
+        values = packed.values
+        if source.is_swapped and not packed.coded:
+            values = torch.tensor(values).view(-1, 4)[:, SIMD_ORDER].flatten().tolist()
+        place_type = PLACES.get(packed.format, ("uint8_t", 0))[0]
+        found |= {"values": ("value_t", values), "places": (place_type, packed.places)}
+        found["starts"] = ("start_t", packed.starts)
+        for field, coded in (("value", packed.coded), ("place", packed.coded_places)):
+            if coded:
+                found[f"{field}s"] = ("uint8_t", coded.content)
+                found[f"{field}_lengths"] = ("uint8_t", coded.lengths)
+                found[f"{field}_symbols"] = ("uint8_t", coded.symbols)
+        bias = layer.bias.tolist() if layer.bias.any() else []
+        found["bias"] = (_smallest(bias) if source.is_int8 else "float", bias)
     if source.is_scaled:
         small = int(layer.multiplier.max()) < 256
-        numbers["multiplier"] = ("uint8_t" if small else "int32_t", layer.multiplier)
-        numbers["shift"] = ("uint8_t", [layer.shift])
-    fields = _geometry(layer) | {
-        "last": int(last),
-        "narrow": int(source.is_scaled and _is_narrow(layer)),
-    }
+        found["multiplier"] = ("uint8_t" if small else "int32_t", layer.multiplier.tolist())
+        found["shift"] = ("uint8_t", [layer.shift])
+    return {field: (kind, numbers) for field, (kind, numbers) in found.items() if numbers}
+
+
+def _layout(source: Source) -> dict[str, object]:
+    """Return what the C code has to know of how a layer's numbers are written."""
+    packed, fields = source.packed, {}
+    if source.is_scaled:
+        fields = {"multipliers": len(source.layer.multiplier), "narrow": _is_narrow(source.layer)}
     if packed:
-        code = packed.coded.code if packed.coded else 8
         n, m = N_OF_M.get(packed.format, (0, 0))
         row_bytes = 4 * -(-packed.length // 32) if packed.format == "bitmask" else 0
         if packed.format in N_OF_M:
             row_bytes = -(-packed.stored * (m - 1).bit_length() // 8)
         fields |= {"rows": packed.rows, "length": packed.length, "stored": packed.stored}
-        fields |= {"code": CODES[code], "swapped": int(source.is_swapped), "n": n, "m": m}
+        fields |= {"code": CODES[packed.coded.code if packed.coded else 8], "n": n, "m": m}
         place_bytes = PLACES[packed.format][1] if packed.starts and not row_bytes else 0
         fields |= {"place_bytes": place_bytes, "row_bytes": row_bytes}
-    for field in ("bias", "multiplier"):
-        if field in numbers:
-            kind = numbers[field][0]
-            fields[f"{field}_bytes"] = {"int8_t": 1, "uint8_t": 1, "int16_t": 2}.get(kind, 4)
-    fields["multipliers"] = len(layer.multiplier) if source.is_scaled else 0
-    arrays = []
-    for field, (kind, values) in numbers.items():
-        # Used: the shift, too, which the compiler may know by heart, is a number to be stored.
-        text = ", ".join(map(_number, values.tolist() if isinstance(values, Tensor) else values))
-        name = f"{source.name}_{field}"
-        arrays.append(f"__attribute__((used)) static const {kind} {name}[] = {{{text}}};\n")
-        fields[field] = name
-    entries = "".join(f"    .{field} = {value},\n" for field, value in fields.items())
-    return [*arrays, f"static const layer_t {source.name}_layer = {{\n{entries}}};\n"]
-
-
-def _weights(source: Source, packed: Packed) -> dict[str, tuple[str, list]]:
-    """Return the C types and the numbers of a layer's weights and their places."""
-    values, found = packed.values, {}
-    if source.is_swapped and not packed.coded:
-        values = torch.tensor(values).view(-1, 4)[:, SIMD_ORDER].flatten().tolist()
-    place_type = PLACES.get(packed.format, ("uint8_t", 0))[0]
-    found["values"] = ("value_t", values)
-    found["places"] = (place_type, packed.places)
-    for field, coded in (("value", packed.coded), ("place", packed.coded_places)):
-        if coded:
-            found[f"{field}s"] = ("uint8_t", coded.content)
-            found[f"{field}_lengths"] = ("uint8_t", coded.lengths)
-            found[f"{field}_symbols"] = ("uint8_t", coded.symbols)
-    found["starts"] = ("start_t", packed.starts)
-    return {field: (kind, numbers) for field, (kind, numbers) in found.items() if numbers}
+        fields |= {"swapped": source.is_swapped}
+    return {field: int(v) if isinstance(v, bool) else v for field, v in fields.items()}
 
 
 def _geometry(layer: Layer) -> dict[str, object]:
@@ -256,12 +267,7 @@ def _is_narrow(layer: Int8Layer) -> bool:
     return int((reach * layer.multiplier).max()) + 2 ** (layer.shift - 1) < 2**31
 
 
-def _smallest(numbers: Tensor) -> tuple[str, Tensor]:
-    largest = int(numbers.long().abs().max())
-    return next(
-        kind for kind, limit in INTEGERS.items() if largest < limit or limit == 2**31
-    ), numbers
-
-
-def _number(value: float) -> str:
-    return f"{value!r}f" if isinstance(value, float) else str(value)
+def _smallest(numbers: list[int]) -> str:
+    """Return the smallest type that holds them all."""
+    largest = max(map(abs, numbers), default=0)
+    return next((kind for kind, limit in INTEGERS.items() if largest < limit), "int32_t")

@@ -5,6 +5,9 @@
 #include "network.h"
 
 INLINE sum_t bias_of(const layer_t *layer, int row) {
+    if (!layer->bias) {
+        return 0;
+    }
 #ifdef FLOAT32
     return ((const float *)layer->bias)[row];
 #else

@@ -6,10 +6,11 @@
 
 enum { PLAIN, BITS_4, BITS_2, TERNARY, HUFFMAN };
 
-/* Numbers one after the other; `at` counts those that were read, or bits of a Huffman code. */
+/* Numbers one after the other; `at` counts those that were read, or bits of a Huffman code;
+ * `rest` is what is left of a byte of ternary ones. */
 typedef struct {
     const uint8_t *codes, *lengths, *symbols;
-    uint32_t at;
+    uint32_t at, rest;
 } stream_t;
 
 /* Codes of equal length follow each other, so how many there are of each length, from 1 bit on,
@@ -29,14 +30,16 @@ INLINE int next_symbol(stream_t *from) {
 }
 
 INLINE int next_value(stream_t *from, int code) {
-    static const uint8_t powers[] = {1, 3, 9, 27, 81};
     if (code == HUFFMAN) {
         return (int8_t)next_symbol(from);
     }
-    uint32_t at = from->at++;
-    if (code == TERNARY) { /* five a byte */
-        return from->codes[at / 5] / powers[at % 5] % 3 - 1;
+    if (code == TERNARY) { /* five a byte, a 1 above them tells when they are over */
+        from->rest = from->rest > 1 ? from->rest : *from->codes++ + 243;
+        uint32_t digit = from->rest % 3;
+        from->rest /= 3;
+        return digit - 1;
     }
+    uint32_t at = from->at++;
     int bits = code == BITS_4 ? 4 : 2, in_a_byte = 8 / bits, above = 8 - bits;
     int low = from->codes[at / in_a_byte] >> at % in_a_byte * bits;
     return (int8_t)(low << above) >> above; /* up and down again: the sign fills what is above */
@@ -52,11 +55,11 @@ INLINE void unpack_row(const layer_t *layer, int row, stream_t *from, value_t *t
 }
 
 INLINE stream_t values_of(const layer_t *layer) {
-    return (stream_t){layer->values, layer->value_lengths, layer->value_symbols, 0};
+    return (stream_t){layer->values, layer->value_lengths, layer->value_symbols, 0, 0};
 }
 
 INLINE stream_t places_of(const layer_t *layer) {
-    return (stream_t){layer->places, layer->place_lengths, layer->place_symbols, 0};
+    return (stream_t){layer->places, layer->place_lengths, layer->place_symbols, 0, 0};
 }
 
 /* Write out everything; return where the places are, behind the weights if they have a code too. */
