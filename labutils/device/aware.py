@@ -35,7 +35,6 @@ from labutils.fit.training import (
 
 ROUNDED = " rounded"  # behind the name of the layer whose values are
 CALIBRATION = 1_000  # training images that say how large activations are
-SCALE_BITS = 8  # of the scales: what rounding them does is within what is trained
 
 
 class Rounded(nn.Module):
@@ -92,7 +91,7 @@ def train_int8(
     """Train a network on with weights and activations rounded, and return it in int8.
 
     What 1 stands for is learned too. Weights that are zero stay zero. AdamW without weight decay,
-    one cycle of the learning rate.
+    one cycle of the learning rate. Scales and biases are written in a byte each instead of four.
 
     Parameters
     ----------
@@ -203,4 +202,4 @@ def _in_integers(
     for layer in layers[:-1]:  # the largest of some integers is one of them
         step = trained.get(f"{layer.end}{ROUNDED}")
         scales.append(scales[-1] if step is None else step.step.item())
-    return in_integers(real, bits, units, [*scales, 1.0], SCALE_BITS)
+    return in_integers(real, bits, units, [*scales, 1.0], coarse=True)

@@ -21,7 +21,7 @@ TOP = 127  # of int8; -128 is left out, so that a number and its negative both f
 RANGES = {8: (-TOP, TOP), 4: (-7, 7), 2: (-2, 1), "ternary": (-1, 1)}
 BATCH = 100  # images at a time: as quick as any number
 EXACT_FLOAT32 = 2**24  # integers up to here are exact in float32
-MULTIPLIER_BITS, LONGEST_SHIFT = 31, 62
+MULTIPLIER_BITS, COARSE_BITS, LONGEST_SHIFT = 31, 8, 62
 
 
 @dataclass(frozen=True)
@@ -174,7 +174,8 @@ def in_integers(
     bits: Mapping[str, int | str],
     units: Mapping[str, Tensor],
     scales: list[float],
-    multiplier_bits: int = MULTIPLIER_BITS,
+    *,
+    coarse: bool = False,
 ) -> Int8Network:
     """Write real layers in integers.
 
@@ -182,7 +183,7 @@ def in_integers(
     ----------
     bits, units : of the weights, and what 1 stands for in each filter's, by layer
     scales : what 1 stands for in the image, and in what each layer hands on
-    multiplier_bits : how finely the scales are written
+    coarse : whether scales and biases take a byte each instead of four
     """
     found = []
     for place, layer in enumerate(layers):
@@ -192,11 +193,16 @@ def in_integers(
             unit = units[layer.name]
             spread = unit.view(-1, *[1] * (layer.weight.dim() - 1))
             weight = (layer.weight.double() / spread).round().clamp(*RANGES[made["bits"]])
-            bias = layer.bias.double() / (unit * scales[place])
-            made |= {"weight": weight.to(torch.int8), "bias": bias.round().to(torch.int32)}
+            bias = (layer.bias.double() / (unit * scales[place])).round()
+            if coarse:  # a byte each, times a power of two
+                step = 2.0 ** max(0, math.frexp(float(bias.abs().max()) / (TOP + 0.5))[1])
+                bias = (bias / step).round() * step
+            made |= {"weight": weight.to(torch.int8), "bias": bias.to(torch.int32)}
         if place < len(layers) - 1 and layer.kind != LARGEST:
             ratio = unit * scales[place] / scales[place + 1]
-            made["multiplier"], made["shift"] = fixed_point(ratio, multiplier_bits)
+            made["multiplier"], made["shift"] = fixed_point(
+                ratio, COARSE_BITS if coarse else MULTIPLIER_BITS
+            )
         found.append(Int8Layer(**made))
     return Int8Network(tuple(found), scales[0], (unit * scales[-2]).float())
 

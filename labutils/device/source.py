@@ -3,6 +3,7 @@
 import functools
 import itertools
 import math
+import operator
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -67,6 +68,14 @@ class Source:
     def is_scaled(self) -> bool:
         """Whether its sums are scaled before they are handed on."""
         return self.is_int8 and self.layer.multiplier is not None
+
+    @property
+    def bias_shift(self) -> int:
+        """How many bits of every bias are zero, and need not be stored."""
+        if not self.is_int8:
+            return 0
+        bits = functools.reduce(operator.or_, self.layer.bias.tolist())
+        return (bits & -bits).bit_length() - 1 if bits else 0
 
     @functools.cached_property
     def packed(self) -> Packed | None:
@@ -219,8 +228,10 @@ def _numbers(source: Source) -> dict[str, tuple[str, list]]:
                 found[f"{field}s"] = ("uint8_t", coded.content)
                 found[f"{field}_lengths"] = ("uint8_t", coded.lengths)
                 found[f"{field}_symbols"] = ("uint8_t", coded.symbols)
-        bias = layer.bias.tolist() if layer.bias.any() else []
-        found["bias"] = (_smallest(bias) if source.is_int8 else "float", bias)
+        bias = [
+            value >> source.bias_shift if source.is_int8 else value for value in layer.bias.tolist()
+        ]
+        found["bias"] = (_smallest(bias) if source.is_int8 else "float", bias if any(bias) else [])
     if source.is_scaled:
         small = int(layer.multiplier.max()) < 256
         found["multiplier"] = ("uint8_t" if small else "int32_t", layer.multiplier.tolist())
@@ -242,7 +253,7 @@ def _layout(source: Source) -> dict[str, object]:
         fields |= {"code": CODES[packed.coded.code if packed.coded else 8], "n": n, "m": m}
         place_bytes = PLACES[packed.format][1] if packed.starts and not row_bytes else 0
         fields |= {"place_bytes": place_bytes, "row_bytes": row_bytes}
-        fields |= {"swapped": source.is_swapped}
+        fields |= {"swapped": source.is_swapped, "bias_shift": source.bias_shift}
     return {field: int(v) if isinstance(v, bool) else v for field, v in fields.items()}
 
 

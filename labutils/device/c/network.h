@@ -54,8 +54,8 @@ typedef struct {
     int code, stored, swapped;
     const uint8_t *value_lengths, *value_symbols, *place_lengths, *place_symbols;
 
-    const void *bias;
-    int bias_bytes;
+    const void *bias; /* with so many bits more at its end, zeros */
+    int bias_bytes, bias_shift;
     const void *multiplier; /* int8 only: from sums to the next layer's activations */
     int multiplier_bytes, multipliers;
     const uint8_t *shift;

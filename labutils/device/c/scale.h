@@ -11,9 +11,10 @@ INLINE sum_t bias_of(const layer_t *layer, int row) {
 #ifdef FLOAT32
     return ((const float *)layer->bias)[row];
 #else
-    return layer->bias_bytes == 1   ? ((const int8_t *)layer->bias)[row]
-           : layer->bias_bytes == 2 ? ((const int16_t *)layer->bias)[row]
-                                    : ((const int32_t *)layer->bias)[row];
+    int32_t stored = layer->bias_bytes == 1   ? ((const int8_t *)layer->bias)[row]
+                     : layer->bias_bytes == 2 ? ((const int16_t *)layer->bias)[row]
+                                              : ((const int32_t *)layer->bias)[row];
+    return stored * (1 << layer->bias_shift);
 #endif
 }
 
