@@ -110,31 +110,6 @@ STUDIES: dict[str, list[Study]] = {
             (0.991,),
         ),
     ],
-    # As sparse as papers went, with more time; and what it is without one of its parts.
-    "LeNet300_sparsest": [
-        (
-            "gradual + LAMP + teacher, 60 epochs",
-            partial(gradual, epochs=60, end=30, learning_rate=5e-3),
-            (0.975,),
-        ),
-        (
-            "gradual + LAMP, no teacher, 20 epochs",
-            partial(gradual, epochs=20, end=10, learning_rate=5e-3, distil=False),
-            (0.975,),
-        ),
-        (
-            "gradual + teacher, no LAMP, 20 epochs",
-            partial(gradual, epochs=20, end=10, learning_rate=5e-3, scope="global"),
-            (0.975,),
-        ),
-    ],
-    "LeNet5_sparsest": [
-        (
-            "gradual + LAMP + teacher, 20 epochs",
-            partial(gradual, epochs=20, end=12, learning_rate=5e-3),
-            (0.9905,),
-        ),
-    ],
 }
 
 

@@ -97,8 +97,8 @@ def stroke(corners, turned=0.0, size=1.0):
     return (255 * ink).byte().numpy().tobytes()
 
 
-def test_the_drawings_that_the_lesson_asks_for_are_misread(quantized, calibration):
-    small = [device.quantize_int8(device.load_smallest(p), calibration) for p in (99.3, 99.0)]
+def test_the_drawings_that_the_lesson_asks_for_are_misread(quantized):
+    small = [device.load_smallest(p) for p in (99.3, 99.0)]
     for network in (lab.load_pretrained(), quantized, *small):
 
         def read(*drawing, network=network):

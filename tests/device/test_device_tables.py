@@ -97,10 +97,26 @@ def test_pictures_show_what_the_table_says(costs, formats):
     ]  # fmt: skip
     csr = next(line for line in panels[2].lines if line.get_label() == "csr")
     assert csr.get_ydata()[-1] == pytest.approx(3 * csr.get_xdata()[-1], abs=0.01)
+
+
+def test_the_search_in_a_picture():
+    """A point for each candidate, a bar where there are several seeds, a circle where chosen."""
     trials = pd.DataFrame(
-        {"widths": ["a", "a", "b"], "bytes": [3e3, 4e3, 2e3], "validation": [0.99, 0.992, 0.98]}
+        {
+            "made": ["designed", "designed", "pruned"],
+            **{"widths": ["a", "a", "b"], "kept": 0, "epochs": "1 1"},
+            "bits": ["ternary 4", "ternary 4", "8"],
+            **{"bytes": [2e3, 4e3, 2e3], "instructions": [1e6, 1e6, 5e6]},
+            "validation": [0.99, 0.994, 0.98],
+        }
     )
-    (axes,) = device.search_points(trials, {"best": trials.iloc[1]}).axes
-    circle = axes.lines[-1]
-    assert (circle.get_xdata()[0], circle.get_ydata()[0]) == (4, 0.992)
-    assert [line.get_label() for line in axes.lines[:2]] == ["widths a", "widths b"]
+    flash, time = device.search_points(trials, {"best": device.choose(trials, 99.0)}).axes
+    for axes, places in ((flash, (3, 2)), (time, (1, 5))):
+        found = [bars.lines[0] for bars in axes.containers]
+        assert [(dot.get_xdata()[0], dot.get_ydata()[0]) for dot in found] == [
+            (places[0], pytest.approx(0.992)),
+            (places[1], 0.98),
+        ]
+        assert [note.get_text() for note in axes.texts] == ["t", "8"]
+        (circle,) = (line for line in axes.lines if line.get_markersize() == 14)
+        assert circle.get_xdata()[0] == places[0]
