@@ -8,9 +8,9 @@ import importlib
 
 _ROOMS = {
     "_extra": "missing",
-    "aware": "train_int8",
     "boards": "BOARDS",
     "explorer": "device_explorer",
+    "few_bits": "train_int8",
     "files": "load_int8 save_int8",
     "firmware": "Firmware",
     "pad": "as_digit",

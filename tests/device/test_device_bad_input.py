@@ -79,7 +79,7 @@ def calls() -> dict[str, tuple[object, dict, dict]]:
                       {"network": (*OTHERS, {}), "path": kinds.PATHS}),
         "train_int8": (device.train_int8, {"model": net, "digits": digits, "epochs": 0},
                        {"model": OTHERS, "digits": kinds.DIGITS, "epochs": (None, -1, 1.5),
-                        "bits": (None, 3, {"fc9": 8}), "seed": (None, -1), "teacher": ("x", 3),
+                        "bits": (None, 3, {"fc9": 8}), "seed": (None, -1),
                         "learning_rate": (None, 0, NAN), "batch_size": (0, None)}),
         "search_points": (device.search_points, {"trials": trials, "chosen": {}},
                           {"trials": worse, "chosen": (None, ["best"], {})}),

@@ -9,7 +9,7 @@ from torch import nn
 
 import labutils as lab
 from labutils import device
-from labutils.device.aware import Rounded
+from labutils.device.few_bits import Rounded
 from labutils.device.quantization import RANGES
 
 

@@ -27,7 +27,6 @@ from labutils.fit.training import (
     adamw,
     check_settings,
     kept_zeros,
-    loss_with,
     steps_of,
     training_steps,
     under_way,
@@ -83,7 +82,6 @@ def train_int8(
     bits: int | str | Mapping[str, int | str] = 4,
     seed: int = 0,
     *,
-    teacher: nn.Module | None = None,
     learning_rate: float = 1e-2,
     batch_size: int = BATCH_SIZE,
     progress: bool | str = True,
@@ -99,7 +97,6 @@ def train_int8(
     digits : trains on `train`, watches `validation`, never reads `test`
     epochs : passes over the training images
     bits : of the weights, as for `quantize_int8`
-    teacher : a network whose answers are learned beside the labels, as for `fine_tune`
 
     Raises
     ------
@@ -108,8 +105,6 @@ def train_int8(
     """
     given.digits(digits)
     check_settings(epochs, seed, batch_size, 0.0, learning_rate)
-    if teacher is not None:
-        given.module(teacher, "teacher")
     shape = tuple(digits.train.images.shape[1:])
     layers = chain(model, shape)
     chosen = layer_bits(bits, layers)
@@ -121,17 +116,10 @@ def train_int8(
     scheduler = OneCycleLR(optimizer, learning_rate, max(1, steps))
     weights = [trained[name].parametrizations.weight.original for name in chosen]
     with under_way(network, digits, history, batch_size, None, progress) as seen:
-        taken = training_steps(
-            network,
-            digits,
-            history,
-            optimizer,
-            scheduler,
-            batch_size,
-            loss_with(teacher, digits),
-            kept_zeros(nn.ParameterList(weights)),
-        )
-        for loss in taken:
+        keep = kept_zeros(nn.ParameterList(weights))
+        for loss in training_steps(
+            network, digits, history, optimizer, scheduler, batch_size, after_step=keep
+        ):
             seen(loss)
     made = _in_integers(trained, layers, chosen, scales[0], shape)
     made.history = history
