@@ -4,8 +4,8 @@
 
 Two ways to be small, measured alike:
 
-- designed: a few convolutions with pooling between them, down to one pixel; or a depthwise
-  separable network. Trained with batch norm, then with the rounding to few bits in it.
+- designed: a few convolutions with pooling between them, down to one pixel. Trained with batch
+  norm, then with the rounding to few bits in it.
 - pruned: filters taken out of a pretrained SimpleCNN, weights pruned while it is trained on (LAMP
   across the layers), then trained with the same rounding, zeros staying zero.
 
@@ -39,7 +39,6 @@ PROJECT = Path(__file__).resolve().parents[1]
 FOLDER, BUILD = PROJECT / "models" / "smallest", PROJECT / "build" / "smallest"
 PROCESSES, TRIED = 2, 5  # seeds of what is chosen
 COPIES = 4  # of the training images: as they are, and distorted
-DESIGNED, SEPARABLE, PRUNED = "designed", "separable", "pruned"
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ class Trial:
 
     Attributes
     ----------
-    made : "designed", "separable" or "pruned"
+    made : "designed" or "pruned"
     widths : channels of each convolution; of a pruned SimpleCNN, those that stay
     kept : weights that stay, if it is pruned, else 0
     bits : of its weights, "8", "4", "2" or "ternary"; or two, the second of the linear layer
@@ -108,8 +107,8 @@ def start(trial: Trial, digits: lab.Digits) -> nn.Module:
     """Return a trial's network, trained with real weights."""
     widths, epochs = [*map(int, trial.widths.split())], int(trial.epochs.split()[0])
     torch.manual_seed(trial.seed)
-    if trial.made != PRUNED:
-        model = designed(widths) if trial.made == DESIGNED else lab.SeparableCNN(tuple(widths))
+    if trial.made == "designed":
+        model = designed(widths)
         lab.train(
             model, digits, epochs, trial.seed, learning_rate=0.02, weight_decay=0.0, progress=False
         )
@@ -181,9 +180,8 @@ def search(asked: list[Trial]) -> pd.DataFrame:
 def settle(trials: pd.DataFrame, way: str, accuracy: float) -> tuple[pd.DataFrame, list[Trial]]:
     """Return all trials, and the five of the smallest candidate whose mean is accurate enough."""
     while True:
-        made = [way, SEPARABLE] if way == DESIGNED else [way]
         try:
-            best = choose(trials[trials["made"].isin(made)], accuracy)
+            best = choose(trials[trials["made"] == way], accuracy)
         except ValueError as error:
             print(f"{way}, {accuracy}%: {error}", flush=True)
             return trials, []
@@ -202,7 +200,7 @@ format; instructions those of a Cortex-M4 for one digit. Of the {trials} network
 [search.csv](search.csv) the smallest candidate was chosen whose validation accuracy, as the mean
 of {tried} seeds, lies at least {margin:.2f} points above what is wanted; the test images were read
 once, for this table. The worst, the median and the best of the seeds, by the test images, are
-kept here, as JSON. "Separable" networks were candidates among the designed ones.
+kept here, as JSON.
 
 {head}
 |---|---|---|---|---|---|---|---|---|---|
@@ -228,7 +226,7 @@ def write_down(chosen: dict[tuple[str, float], list[Trial]], trials: pd.DataFram
         mean, low, high = mean_interval(found)
         rows.append(
             f"| {way} | {wanted}% "
-            f"| {seeds[0].widths}{', separable' if seeds[0].made == SEPARABLE else ''} "
+            f"| {seeds[0].widths} "
             f"| {seeds[0].kept or 'all'} "
             f"| {seeds[0].bits} | {mine['bytes'].min():,} to {mine['bytes'].max():,} "
             f"| {mine['instructions'].mean():,.0f} | {mine['validation'].mean():.2%} "
@@ -265,13 +263,12 @@ def write_down(chosen: dict[tuple[str, float], list[Trial]], trials: pd.DataFram
 # Narrowed down by some two dozen shorter trials, judged on validation: a teacher, other learning
 # rates, digits without distortion, separable convolutions with pooling between, none better.
 TRIALS = [
-    Trial(DESIGNED, "8 16 8 16", 0, "ternary 4", "3 12"),
-    Trial(DESIGNED, "8 12 12 16", 0, "ternary 4", "2 9"),
-    Trial(DESIGNED, "8 16 16 16", 0, "ternary 4", "2 9"),
-    Trial(DESIGNED, "8 16 24 32", 0, "ternary 4", "3 12"),
-    Trial(DESIGNED, "8 16 32 32", 0, "4", "2 8"),
-    Trial(SEPARABLE, "8 16 24 24", 0, "4", "2 8"),
-    *(Trial(PRUNED, "12 24 24", kept, "4", "2 9") for kept in (2_000, 3_000)),
+    Trial("designed", "8 16 8 16", 0, "ternary 4", "3 12"),
+    Trial("designed", "8 12 12 16", 0, "ternary 4", "2 9"),
+    Trial("designed", "8 16 12 16", 0, "ternary 4", "2 9"),
+    Trial("designed", "8 16 16 16", 0, "ternary 4", "2 9"),
+    Trial("designed", "8 16 24 32", 0, "ternary 4", "3 12"),
+    *(Trial("pruned", "12 24 24", kept, "4", "2 9") for kept in (2_000, 3_000)),
 ]
 
 

@@ -72,7 +72,8 @@ def choose(
         bytes=("bytes", "mean"), validation=("validation", "mean"), seeds=("validation", "size")
     )
     found = found[found["seeds"] >= given.whole(seeds, "seeds")].reset_index()
-    good = found[found["validation"] >= accuracy / 100 + given.fraction(margin, "margin")]
+    bound = accuracy / 100 + given.fraction(margin, "margin")
+    good = found[found["validation"].round(6) >= round(bound, 6)]  # however the sum was rounded
     if good.empty:
         raise ValueError(
             f"None of {len(found)} candidates reaches {accuracy}% and a margin of {margin:.2%} "

@@ -84,7 +84,6 @@ def test_distorted_copies(digits):
     "trial",
     [
         make_smallest.Trial("designed", "8 8 8 8", 0, "ternary", "1 1"),
-        make_smallest.Trial("separable", "4 8 8 8", 0, "4", "1 1"),
         make_smallest.Trial("pruned", "6 8 8", 1_000, "4", "1 1"),
     ],
     ids=lambda trial: trial.made,
