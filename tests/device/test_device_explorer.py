@@ -99,6 +99,7 @@ def stroke(corners, turned=0.0, size=1.0):
 
 def test_the_drawings_that_the_lesson_asks_for_are_misread(quantized):
     small = [device.load_smallest(p) for p in (99.3, 99.0)]
+    small.append(device.load_smallest(99.0, made="pruned"))
     for network in (lab.load_pretrained(), quantized, *small):
 
         def read(*drawing, network=network):
