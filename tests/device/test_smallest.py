@@ -135,3 +135,12 @@ def test_a_search_goes_on_where_it_stopped(monkeypatch, tmp_path, quantized_smal
     assert "No candidate reached: pruned 99.5%." in text
     names = {path.name for path in tmp_path.glob("*.json")}
     assert names == {f"designed_99.5_{seed}.json" for seed in smallest.SEEDS}
+    for trial in seeds:  # as on another machine
+        trial.path.unlink()
+    make_smallest.write_down({("designed", 99.5): seeds}, trials)
+    assert (
+        "| designed | 99.5% | 9 9 | all | 4 | 200 to 200 |" in (tmp_path / "README.md").read_text()
+    )
+    (tmp_path / "README.md").unlink()
+    with pytest.raises(FileNotFoundError, match="made again"):
+        make_smallest.write_down({("designed", 99.5): seeds}, trials)
