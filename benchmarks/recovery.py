@@ -65,6 +65,7 @@ at_once = partial(lab.prune_and_tune, learning_rate=5e-3, weight_decay=0.0)
 repaired = partial(at_once, prune=partial(lab.prune_and_repair, steps=4))
 in_15 = {"epochs": 15, "end": 7.5, "learning_rate": 5e-3, "weight_decay": 0.0}
 in_20 = in_15 | {"epochs": 20, "end": 10}
+in_30 = in_15 | {"epochs": 30, "end": 15}
 
 Study = tuple[str, Callable[[nn.Module, float], nn.Module], tuple[float, ...]]
 STUDIES: dict[str, list[Study]] = {
@@ -136,6 +137,7 @@ STUDIES: dict[str, list[Study]] = {
         ("gradual", partial(prune_while_training, **in_15), (0.991,)),
         ("gradual + LAMP", partial(gradual, distil=False, **in_15), (0.991,)),
         ("gradual + LAMP + teacher", partial(gradual, **in_15), (0.0, 0.991)),
+        ("gradual + LAMP + teacher, twice as long", partial(gradual, **in_30), (0.991,)),
     ],
 }
 
