@@ -20,7 +20,7 @@ import argparse
 import math
 import platform
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, astuple, dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -198,12 +198,14 @@ Integers of few bits for a microcontroller: `labutils.device.load_smallest(99.0)
 of flash: weights, with their places, code tables, biases and scales, each layer in its smallest
 format; instructions those of a Cortex-M4 for one digit. Of the {trials} networks in
 [search.csv](search.csv) the smallest candidate was chosen whose validation accuracy, as the mean
-of {tried} seeds, lies at least {margin:.2f} points above what is wanted; the test images were read
-once, for this table. The worst, the median and the best of the seeds, by the test images, are
-kept here, as JSON.
+of {tried} seeds, lies at least {margin:.2f} points above what is wanted; only then the test images
+were read, for this table. The worst, the median and the best of the seeds, by the test images, are
+kept here, as JSON. Epochs are those with real weights, then with rounded ones, of {copies} copies
+of the training images, all but one distorted; bytes, instructions and validation are means.
 
-{head}
-|---|---|---|---|---|---|---|---|---|---|
+| way | wanted | widths | weights kept | bits | epochs | bytes | instructions | validation \
+| test, mean of {tried} seeds | worst, median, best |
+|---|---|---|---|---|---|---|---|---|---|---|
 {rows}
 {missing}
 Made by `make smallest` with PyTorch {torch}, {machine}, in {processes} processes of one thread.
@@ -220,15 +222,15 @@ def write_down(chosen: dict[tuple[str, float], list[Trial]], trials: pd.DataFram
     for (way, wanted), seeds in chosen.items():
         if not seeds:
             continue
+        _, widths, kept, bits, epochs, _ = astuple(seeds[0])
+        begin = f"| {way} | {wanted}% | {widths} | {kept or 'all'} | {bits} | {epochs} |"
         if not all(trial.path.exists() for trial in seeds):
-            start = f"| {way} | {wanted}% | {seeds[0].widths} | {seeds[0].kept or 'all'} | "
-            kept = [line for line in known if line.startswith(start + seeds[0].bits)]
-            if not kept:
+            if not (row := [line for line in known if line.startswith(begin)]):
                 raise FileNotFoundError(
                     f"{BUILD} lacks networks of {seeds[0]}: take the rows of their seeds out of "
                     "search.csv, and they are made again."
                 )
-            rows += kept
+            rows += row
             continue
         networks = [device.load_int8(trial.path) for trial in seeds]
         found = [lab.evaluate(network, digits.test).accuracy for network in networks]
@@ -239,28 +241,14 @@ def write_down(chosen: dict[tuple[str, float], list[Trial]], trials: pd.DataFram
         mine = trials.merge(pd.DataFrame(map(asdict, seeds)))
         mean, low, high = mean_interval(found)
         rows.append(
-            f"| {way} | {wanted}% "
-            f"| {seeds[0].widths} "
-            f"| {seeds[0].kept or 'all'} "
-            f"| {seeds[0].bits} | {mine['bytes'].min():,} to {mine['bytes'].max():,} "
-            f"| {mine['instructions'].mean():,.0f} | {mine['validation'].mean():.2%} "
+            f"{begin} {mine['bytes'].mean():,.0f} | {mine['instructions'].mean():,.0f} "
+            f"| {mine['validation'].mean():.2%} "
             f"| {mean:.2%} (95% interval {low:.2%} to {high:.2%}) "
             f"| {', '.join(f'{found[place]:.2%}' for place in three.values())} |"
         )
     missing = [f"{way} {wanted}%" for (way, wanted), seeds in chosen.items() if not seeds]
-    head = [
-        "way",
-        "wanted",
-        "widths",
-        "weights kept",
-        "bits",
-        "bytes",
-        "instructions",
-        "validation",
-    ]
-    head += [f"test, mean of {TRIED} seeds", "worst, median, best"]
     text = README.format(
-        head=f"| {' | '.join(head)} |",
+        copies=COPIES,
         trials=len(trials),
         tried=TRIED,
         margin=100 * MARGIN,

@@ -131,16 +131,15 @@ def test_a_search_goes_on_where_it_stopped(monkeypatch, tmp_path, quantized_smal
     assert make_smallest.settle(trials, "pruned", 99.5)[1] == []
     make_smallest.write_down({("designed", 99.5): seeds, ("pruned", 99.5): []}, trials)
     text = (tmp_path / "README.md").read_text()
-    assert "| designed | 99.5% | 9 9 | all | 4 | 200 to 200 |" in text
+    row = next(line for line in text.splitlines() if "| designed | 99.5% |" in line)
+    assert row.startswith("| designed | 99.5% | 9 9 | all | 4 | 1 1 | 200 | 9 |")
     assert "No candidate reached: pruned 99.5%." in text
     names = {path.name for path in tmp_path.glob("*.json")}
     assert names == {f"designed_99.5_{seed}.json" for seed in smallest.SEEDS}
     for trial in seeds:  # as on another machine
         trial.path.unlink()
     make_smallest.write_down({("designed", 99.5): seeds}, trials)
-    assert (
-        "| designed | 99.5% | 9 9 | all | 4 | 200 to 200 |" in (tmp_path / "README.md").read_text()
-    )
+    assert row in (tmp_path / "README.md").read_text().splitlines()
     (tmp_path / "README.md").unlink()
     with pytest.raises(FileNotFoundError, match="made again"):
         make_smallest.write_down({("designed", 99.5): seeds}, trials)
